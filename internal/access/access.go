@@ -1,0 +1,93 @@
+// Package access knows companies, their API keys, and who is asking.
+package access
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// Scope is what a key may do, spelled as the older contract spells it.
+type Scope string
+
+// The scopes. A write scope implies the read scope of its pair; Admin implies all.
+const (
+	EnrichRead    Scope = "enrich:read"
+	EnrichWrite   Scope = "enrich:write"
+	BillingRead   Scope = "read:billing"
+	BillingWrite  Scope = "write:billing"
+	WebhooksRead  Scope = "read:webhooks"
+	WebhooksWrite Scope = "write:webhooks"
+	PrivacyWrite  Scope = "write:privacy"
+	Admin         Scope = "admin"
+)
+
+// Scopes are all scopes, in the order of the GraphQL enum.
+var Scopes = []Scope{EnrichRead, EnrichWrite, BillingRead, BillingWrite, WebhooksRead, WebhooksWrite, PrivacyWrite, Admin}
+
+// Company is the tenant. Its id is a UUID, as the older contract shows it.
+type Company struct {
+	bun.BaseModel `bun:"table:companies,alias:co"`
+
+	ID               string    `bun:"id,pk"`
+	Name             string    `bun:"name"`
+	Plan             string    `bun:"plan"`
+	RepeatWindowDays int       `bun:"repeat_window_days"`
+	CreatedAt        time.Time `bun:"created_at"`
+}
+
+// Key is an API key. The secret itself is never stored, only its keyed digest.
+type Key struct {
+	bun.BaseModel `bun:"table:api_keys,alias:k"`
+
+	ID          string     `bun:"id,pk"`
+	CompanyID   string     `bun:"company_id"`
+	Label       string     `bun:"label"`
+	Prefix      string     `bun:"prefix"` // first characters, enough to recognise it by
+	Digest      []byte     `bun:"digest"`
+	Test        bool       `bun:"test"`
+	Scopes      []Scope    `bun:"scopes,array"`
+	AllowedIPs  []string   `bun:"allowed_ips,array"`
+	CreatedAt   time.Time  `bun:"created_at"`
+	LastUsedAt  *time.Time `bun:"last_used_at"`
+	ExpiresAt   *time.Time `bun:"expires_at"`
+	SuspendedAt *time.Time `bun:"suspended_at"`
+	RevokedAt   *time.Time `bun:"revoked_at"`
+}
+
+// Principal is who is asking: one key of one company.
+type Principal struct {
+	Company Company
+	Key     Key
+}
+
+// Can reports whether the principal's key covers scope.
+func (p *Principal) Can(scope Scope) bool {
+	has := func(s Scope) bool { return slices.Contains(p.Key.Scopes, s) }
+	switch {
+	case has(scope), has(Admin):
+		return true
+	case scope == EnrichRead:
+		return has(EnrichWrite)
+	case scope == BillingRead:
+		return has(BillingWrite)
+	case scope == WebhooksRead:
+		return has(WebhooksWrite)
+	}
+	return false
+}
+
+type principalKey struct{}
+
+// With puts the principal into ctx.
+func With(ctx context.Context, p *Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// From returns the principal that With put into ctx, or nil.
+func From(ctx context.Context) *Principal {
+	p, _ := ctx.Value(principalKey{}).(*Principal)
+	return p
+}
