@@ -1,0 +1,90 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/uptrace/bun"
+
+	"github.com/enrichd/enrichd/internal/jobs"
+)
+
+// DeliveryArgs are the arguments of a delivery's job: its id and nothing of what it says.
+type DeliveryArgs struct {
+	DeliveryID string `json:"delivery_id"`
+}
+
+// Kind names the job.
+func (DeliveryArgs) Kind() string { return "webhook_delivery" }
+
+// InsertOpts puts deliveries on their own queue. A failed attempt snoozes,
+// which gives River's attempt back: 25 are for faults of ours, such as a lost database.
+func (DeliveryArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: jobs.QueueWebhook, MaxAttempts: 25, Priority: 1}
+}
+
+// enqueue inserts the deliveries' jobs and notes their ids on them.
+func (s *Service) enqueue(ctx context.Context, tx bun.Tx, deliveries []*Delivery) error {
+	params := make([]river.InsertManyParams, len(deliveries))
+	for i, d := range deliveries {
+		params[i].Args = DeliveryArgs{DeliveryID: d.ID}
+	}
+	inserted, err := s.Jobs.InsertMany(ctx, tx, params)
+	if err != nil {
+		return fmt.Errorf("enqueue deliveries: %w", err)
+	}
+	for i, d := range deliveries {
+		d.JobID = &inserted[i].Job.ID
+	}
+	return nil
+}
+
+// DeliveryWorker makes attempts of deliveries.
+type DeliveryWorker struct {
+	river.WorkerDefaults[DeliveryArgs]
+	Service *Service
+}
+
+// Timeout is 30 s for the longest attempt and 5 s for the bookkeeping.
+func (*DeliveryWorker) Timeout(*river.Job[DeliveryArgs]) time.Duration {
+	return maxTimeout*time.Millisecond + bookkeeping
+}
+
+// Work makes one attempt and snoozes until the next one is due.
+func (w *DeliveryWorker) Work(ctx context.Context, job *river.Job[DeliveryArgs]) error {
+	next, err := w.Service.deliver(ctx, job.Args.DeliveryID)
+	if err != nil {
+		return err
+	}
+	if next.Done {
+		return nil
+	}
+	return river.JobSnooze(next.Again)
+}
+
+// UpkeepArgs are the arguments of the periodic upkeep job: none.
+type UpkeepArgs struct{}
+
+// Kind names the job.
+func (UpkeepArgs) Kind() string { return "dispatch_upkeep" }
+
+// InsertOpts makes the job unique by period, because every node asks for it.
+func (UpkeepArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: jobs.QueueUpkeep, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: UpkeepEvery}}
+}
+
+// UpkeepEvery is how often UpkeepWorker should run; it should also run on start.
+const UpkeepEvery = 5 * time.Minute
+
+// UpkeepWorker runs Service.Maintain.
+type UpkeepWorker struct {
+	river.WorkerDefaults[UpkeepArgs]
+	Service *Service
+}
+
+// Work maintains everything that is due, not one period's worth.
+func (w *UpkeepWorker) Work(ctx context.Context, _ *river.Job[UpkeepArgs]) error {
+	return w.Service.Maintain(ctx, time.Now())
+}
