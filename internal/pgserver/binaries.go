@@ -75,15 +75,15 @@ var places = []string{
 }
 
 // chooseBinaries picks the installation that fits the data directory, or the
-// newest one when there is none yet. bin, when given, is the only candidate.
-func chooseBinaries(bin, data string) (binaries, error) {
+// newest one when there is none yet or its data is disposable. bin, when given,
+// is the only candidate.
+func chooseBinaries(bin, data string, disposable bool) (binaries, error) {
 	found := findBinaries(bin)
 	if len(found) == 0 {
 		return binaries{}, NoBinaries{Tried: bin}
 	}
 	newest := found[0]
-	if text, err := os.ReadFile(filepath.Join(data, "PG_VERSION")); err == nil {
-		has := strings.TrimSpace(string(text))
+	if has := dataVersion(data); has != "" && !disposable {
 		for _, b := range found {
 			if strconv.Itoa(b.major) == has {
 				return b, nil
@@ -95,6 +95,15 @@ func chooseBinaries(bin, data string) (binaries, error) {
 		return binaries{}, NoBinaries{Found: newest.version}
 	}
 	return newest, nil
+}
+
+// dataVersion is the major version that made a data directory, "" when there is none.
+func dataVersion(data string) string {
+	text, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // findBinaries returns every usable installation, newest major version first;

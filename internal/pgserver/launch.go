@@ -55,6 +55,23 @@ func (s *Server) initialise(ctx context.Context, b binaries, owner account) (fre
 	return true, syncDir(s.dir)
 }
 
+const cleanMark = "clean"
+
+// discardUnclean removes data that was written without flushing and not stopped
+// in order, or that these binaries cannot read.
+func (s *Server) discardUnclean(b binaries) error {
+	_, err := os.Stat(s.path(cleanMark))
+	clean := err == nil
+	_ = os.Remove(s.path(cleanMark))
+	if clean && dataVersion(s.path("data")) == strconv.Itoa(b.major) {
+		return nil
+	}
+	if err := os.RemoveAll(s.path("data")); err != nil {
+		return fmt.Errorf("discard unclean data: %w", err)
+	}
+	return nil
+}
+
 func (s *Server) run(ctx context.Context, owner account, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var out bytes.Buffer

@@ -66,7 +66,8 @@ type Config struct {
 	Dir string
 	// Bin is the directory of the postgres binaries (ENRICHD_POSTGRES_BIN); empty searches.
 	Bin string
-	// Fast gives up safety for speed: a crash of the machine loses the data. For tests.
+	// Fast gives up safety for speed, for tests: nothing is flushed, so the data is
+	// made anew after any end but an orderly Stop, and after a change of version.
 	Fast bool
 	// Transient is set by a holder that lives for one command: whoever starts a
 	// server on the same directory meanwhile waits for it instead of being refused.
@@ -83,6 +84,7 @@ type Server struct {
 	dir   string
 	log   *slog.Logger
 	users *os.File
+	fast  bool
 
 	// The rest is the launcher's only.
 	lock *os.File
@@ -117,7 +119,7 @@ func (s *Server) start(ctx context.Context, c Config) error {
 		return err
 	}
 	// Before anything is created or touched: there must be binaries, of the right version.
-	binaries, err := chooseBinaries(c.Bin, s.path("data"))
+	binaries, err := chooseBinaries(c.Bin, s.path("data"), c.Fast)
 	if err != nil {
 		return err
 	}
@@ -134,8 +136,13 @@ func (s *Server) start(ctx context.Context, c Config) error {
 		return err
 	}
 	// Looked at again under the lock: somebody may have just initialised it.
-	if binaries, err = chooseBinaries(c.Bin, s.path("data")); err != nil {
+	if binaries, err = chooseBinaries(c.Bin, s.path("data"), c.Fast); err != nil {
 		return err
+	}
+	if s.fast = c.Fast; s.fast {
+		if err := s.discardUnclean(binaries); err != nil {
+			return err
+		}
 	}
 	fresh, err := s.initialise(ctx, binaries, owner)
 	if err != nil {
@@ -208,6 +215,9 @@ func (s *Server) Stop() error {
 		return fmt.Errorf("stop private PostgreSQL in %s: %w", s.dir, err)
 	}
 	removeShortSocketDir(s.state.Socket, s.dir)
+	if s.fast {
+		_ = os.WriteFile(s.path(cleanMark), nil, 0o600) // without it the data is made anew, which is safe
+	}
 	s.log.Info("private PostgreSQL stopped", "dir", s.dir, "stopped_in", time.Since(began).Round(time.Millisecond))
 	return nil
 }

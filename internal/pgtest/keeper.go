@@ -27,7 +27,6 @@ import (
 const (
 	keeperEnv = "ENRICHD_PGTEST_KEEPER"
 	idleLimit = 20 * time.Second
-	cleanMark = "clean"
 )
 
 func init() {
@@ -132,24 +131,9 @@ func keep(dir string) error {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	config := pgserver.Config{Dir: filepath.Join(dir, "server"), Fast: true, Log: log, Bin: os.Getenv("ENRICHD_POSTGRES_BIN")}
-
-	// Without fsync the data survives an orderly stop only. After any other, and
-	// after a change of PostgreSQL's version, it is made anew: it holds nothing but tests.
-	mark := filepath.Join(dir, cleanMark)
-	if _, err := os.Stat(mark); err != nil {
-		if err := discard(config.Dir); err != nil {
-			return err
-		}
-	}
-	_ = os.Remove(mark)
-	server, err := pgserver.Start(ctx, config)
-	if _, other := errors.AsType[pgserver.OtherVersion](err); other {
-		if err := discard(config.Dir); err != nil {
-			return err
-		}
-		server, err = pgserver.Start(ctx, config)
-	}
+	server, err := pgserver.Start(ctx, pgserver.Config{
+		Dir: filepath.Join(dir, "server"), Bin: os.Getenv("ENRICHD_POSTGRES_BIN"), Fast: true, Log: log,
+	})
 	if err != nil {
 		return err
 	}
@@ -165,7 +149,7 @@ func keep(dir string) error {
 		case <-server.Done():
 			return errors.New("postgres ended by itself")
 		case <-stop:
-			err = server.Stop()
+			return server.Stop()
 		case <-tick.C:
 			if !server.Idle() {
 				lastUsed = time.Now()
@@ -173,27 +157,9 @@ func keep(dir string) error {
 			if time.Since(lastUsed) < idleLimit {
 				continue
 			}
-			var stopped bool
-			if stopped, err = server.StopIfIdle(); !stopped {
-				continue
+			if stopped, err := server.StopIfIdle(); stopped {
+				return err
 			}
 		}
-		if err == nil {
-			err = os.WriteFile(mark, nil, 0o600)
-		}
-		return err
 	}
-}
-
-// discard removes the data directory of a server that nobody runs.
-func discard(dir string) error {
-	server, err := pgserver.Attach(dir)
-	if err == nil {
-		_ = server.Stop()
-		return pgserver.ErrRunning
-	}
-	if !errors.Is(err, pgserver.ErrNotRunning) {
-		return err
-	}
-	return os.RemoveAll(filepath.Join(dir, "data"))
 }
