@@ -19,12 +19,11 @@ type nameServer struct {
 	// turns of a name: each query takes the next, the last stays.
 	turns map[string][][]string
 	rcode map[string]int
-	asked map[string]int
 }
 
 func serveDNS(t testing.TB, zone map[string][]string) *nameServer {
 	t.Helper()
-	s := &nameServer{zone: map[string][]string{}, turns: map[string][][]string{}, rcode: map[string]int{}, asked: map[string]int{}}
+	s := &nameServer{zone: map[string][]string{}, turns: map[string][][]string{}, rcode: map[string]int{}}
 	for name, records := range zone {
 		s.zone[dns.CanonicalName(name)] = records
 	}
@@ -48,12 +47,25 @@ func serveDNS(t testing.TB, zone map[string][]string) *nameServer {
 	return s
 }
 
+// fails makes the server answer name with rcode; -1 is silence.
+func (s *nameServer) fails(name string, rcode int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rcode[dns.CanonicalName(name)] = rcode
+}
+
+// changes makes the server answer each query for an address of name with the next turn.
+func (s *nameServer) changes(name string, turns ...[]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turns[dns.CanonicalName(name)] = turns
+}
+
 func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	m := new(dns.Msg)
 	m.SetReply(q)
 	name := dns.CanonicalName(q.Question[0].Name)
 	s.mu.Lock()
-	s.asked[name]++
 	records, ok := s.zone[name]
 	if turns := s.turns[name]; len(turns) > 0 && q.Question[0].Qtype == dns.TypeA {
 		records, ok = turns[0], true

@@ -31,8 +31,8 @@ func TestResolver(t *testing.T) {
 		"loop2.test": {"CNAME loop1.test."},
 		"many.test":  many,
 	})
-	ns.rcode["broken.test."] = dns.RcodeServerFailure
-	ns.rcode["refused.test."] = dns.RcodeRefused
+	ns.fails("broken.test", dns.RcodeServerFailure)
+	ns.fails("refused.test", dns.RcodeRefused)
 	r := &Resolver{Server: ns.addr}
 	ctx := t.Context()
 
@@ -105,9 +105,7 @@ func TestResolver(t *testing.T) {
 		}
 	})
 	t.Run("gives up when its context ends", func(t *testing.T) {
-		ns.mu.Lock()
-		ns.rcode["silent.test."] = -1
-		ns.mu.Unlock()
+		ns.fails("silent.test", -1)
 		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancel()
 		began := time.Now()
