@@ -171,6 +171,9 @@ type Record struct {
 	// NoContact: the page says that recruiters are unwelcome, so nothing of it is contact-eligible.
 	NoContact bool
 
+	// Pages are addresses on the record's own site that are worth reading next, best first; they are asked, never believed.
+	Pages []string
+
 	Claims []Claim
 }
 
