@@ -17,8 +17,8 @@ type Violation struct {
 // Audit proves the books from the entries alone and returns what is wrong with
 // them; an empty answer is the only good one.
 func (l *Ledger) Audit(ctx context.Context, db bun.IDB) ([]Violation, error) {
-	var found []Violation
-	if err := db.NewRaw(auditSQL).Scan(ctx, &found); err != nil {
+	found, err := audit(ctx, db)
+	if err != nil {
 		return nil, fmt.Errorf("billing audit: %w", err)
 	}
 	return found, nil

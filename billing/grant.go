@@ -3,7 +3,13 @@ package billing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/enrichd/enrichd/internal/fault"
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // maxCredits bounds one command, so that no sum comes near the end of a bigint.
@@ -25,12 +31,150 @@ type Grant struct {
 	// ExpiresAt is when what is left is lost; nil for never.
 	ExpiresAt *time.Time
 	// Priority orders spending: lower is spent first, then what expires sooner.
-	Priority int
+	Priority int32
 }
 
-// Grant adds credits, in a transaction of its own. The same key with the same
-// input returns the entry that the first call made, and the balance of now; the
-// same key with other input is an IdempotencyKeyReused.
+// grantRow is what a Grant left behind.
+type grantRow struct {
+	bun.BaseModel `bun:"table:billing_grants,alias:g"`
+
+	ID        string     `bun:"id,pk"`
+	AccountID string     `bun:"account_id"`
+	Amount    int64      `bun:"amount"`
+	Remaining int64      `bun:"remaining"`
+	Priority  int32      `bun:"priority"`
+	ExpiresAt *time.Time `bun:"expires_at"`
+	Reference *string    `bun:"reference"`
+}
+
+// check returns every refusal of the input, joined.
+func (g Grant) check() error {
+	var refusals []error
+	if g.Credits < 1 || g.Credits > maxCredits {
+		refusals = append(refusals, fault.Invalid("input.credits", "must be between 1 and %d, not %d", int64(maxCredits), g.Credits))
+	}
+	if g.Key == "" {
+		refusals = append(refusals, fault.Invalid("input.idempotencyKey", "must not be empty"))
+	}
+	if g.Kind == KindPurchase && g.Reference == "" {
+		refusals = append(refusals, fault.Invalid("input.paymentReference", "must not be empty"))
+	}
+	for _, text := range []struct {
+		path, value string
+		max         int
+	}{
+		{"input.idempotencyKey", g.Key, 255},
+		{"input.paymentReference", g.Reference, 255},
+		{"input.memo", g.Memo, 1000},
+		{"input.companyId", g.CompanyID, 255},
+		{"actor", g.Actor, 255},
+	} {
+		if err := fault.Text(text.path, text.value, text.max); err != nil {
+			refusals = append(refusals, err)
+		}
+	}
+	return errors.Join(refusals...)
+}
+
+// made reports whether this command is the one that made the entry and its
+// grant. Who sent it is not compared: a colleague may repeat it.
+func (g Grant) made(e *Entry, row *grantRow) bool {
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	sameExpiry := g.ExpiresAt == nil && row.ExpiresAt == nil ||
+		g.ExpiresAt != nil && row.ExpiresAt != nil && g.ExpiresAt.Truncate(time.Microsecond).Equal(*row.ExpiresAt)
+	return e.Kind == g.Kind && e.Amount == g.Credits && text(e.Memo) == g.Memo &&
+		text(row.Reference) == g.Reference && row.Priority == g.Priority && sameExpiry
+}
+
+// Grant adds credits to a prepaid account, in a transaction of its own, and
+// returns the entry and the balance. The same key with the same input returns
+// the entry that the first call made, and the balance of now; the same key with
+// other input is an IdempotencyKeyReused. A second key with a payment reference
+// that is known is a Conflict, so that one payment is never credited twice.
 func (l *Ledger) Grant(ctx context.Context, in Grant) (*Entry, *CreditBalance, error) {
-	return nil, nil, errors.ErrUnsupported
+	if in.Kind != KindPurchase && in.Kind != KindGrant {
+		return nil, nil, fmt.Errorf("grant for %s: kind %q adds no credits", in.CompanyID, in.Kind)
+	}
+	if err := in.check(); err != nil {
+		return nil, nil, err
+	}
+	var entry *Entry
+	var balance CreditBalance
+	err := pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {
+		a, err := lockCurrent(ctx, tx, in.CompanyID)
+		if err != nil {
+			return err
+		}
+		e, row, err := grantOf(ctx, tx, a.ID, in.Key)
+		switch {
+		case err != nil:
+			return err
+		case e != nil && !in.made(e, row):
+			return fault.IdempotencyKeyReused{
+				Head:              fault.Head{Message: "the idempotency key was used with other input", Field: []string{"input", "idempotencyKey"}},
+				OriginalRequestID: e.ID(),
+			}
+		case e != nil:
+			entry, balance = e, a.Balance()
+			return nil
+		}
+		if err := in.admit(ctx, tx, a); err != nil {
+			return err
+		}
+		if entry, err = insertGrant(ctx, tx, a.ID, in); err != nil {
+			return err
+		}
+		balance = CreditBalance{Posted: entry.AvailableAfter + entry.HeldAfter, Held: entry.HeldAfter, Available: entry.AvailableAfter}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s for %s: %w", in.Kind, in.CompanyID, err)
+	}
+	return entry, &balance, nil
+}
+
+// admit refuses what the account, which is locked, cannot take.
+func (g Grant) admit(ctx context.Context, tx bun.Tx, a *standing) error {
+	if a.Mode != Prepaid {
+		return fault.Conflict{Head: fault.Head{Message: "the account is postpaid: it owes what it uses and holds no credits"}, State: string(a.Mode)}
+	}
+	if g.ExpiresAt != nil && !g.ExpiresAt.After(a.Now) {
+		return fault.Invalid("input.expiresAt", "must lie in the future")
+	}
+	if g.Reference == "" {
+		return nil
+	}
+	used, err := referenceUsed(ctx, tx, a.ID, g.Reference)
+	if err != nil {
+		return err
+	}
+	if used {
+		return fault.Conflict{
+			Head:  fault.Head{Message: "the payment reference was credited already", Field: []string{"input", "paymentReference"}},
+			State: "CREDITED",
+		}
+	}
+	return nil
+}
+
+// lockCurrent locks the company's account and first ends what has expired in it.
+func lockCurrent(ctx context.Context, tx bun.Tx, companyID string) (*standing, error) {
+	a, err := lockAccount(ctx, tx, companyID)
+	if err == nil && a != nil && a.Overdue {
+		if err = expire(ctx, tx, []string{a.ID}); err == nil {
+			a, err = lockAccount(ctx, tx, companyID)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case a == nil:
+		return nil, noAccount(companyID)
+	}
+	return a, nil
 }

@@ -56,7 +56,7 @@ func (l *Ledger) Account(ctx context.Context, companyID string) (*Account, error
 	case a == nil:
 		return nil, noAccount(companyID)
 	}
-	return a, nil
+	return &a.Account, nil
 }
 
 // noAccount is the refusal for a company that has no account.

@@ -2,7 +2,9 @@ package billing
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/uptrace/bun"
 )
@@ -28,6 +30,78 @@ type Settle struct {
 // changes nothing. It returns the credits after the move of every run named,
 // zero for one that never held any. A capture that its reservation does not
 // cover is an error, and nothing of the batch may be committed.
+//
+// Three round trips at most, whatever the size of the batch: the accounts'
+// locks, the move, and, rarely, what has expired meanwhile.
 func (l *Ledger) Move(ctx context.Context, tx bun.Tx, captures []Capture, settles []Settle) (map[string]RunCredits, error) {
-	return nil, errors.ErrUnsupported
+	b, companies := gather(captures, settles)
+	if len(b.runs) == 0 {
+		return map[string]RunCredits{}, nil
+	}
+	credits, err := l.move(ctx, tx, b, companies)
+	if err != nil {
+		return nil, fmt.Errorf("move %d captures and %d settlements: %w", len(b.profiles), len(b.ends), err)
+	}
+	return credits, nil
+}
+
+func (l *Ledger) move(ctx context.Context, tx bun.Tx, b batch, companies []string) (map[string]RunCredits, error) {
+	var err error
+	if b.accounts, err = lockAccounts(ctx, tx, companies); err != nil {
+		return nil, err
+	}
+	if len(b.accounts) != len(companies) {
+		return nil, fmt.Errorf("%d companies have %d accounts", len(companies), len(b.accounts))
+	}
+	runs, err := moveBatch(ctx, tx, b)
+	if err != nil {
+		return nil, err
+	}
+	credits := make(map[string]RunCredits, len(runs))
+	overdue := map[string]bool{}
+	for _, r := range runs {
+		if r.Uncovered > 0 {
+			return nil, fmt.Errorf("run %s: its reservation does not cover %d of its captures", r.RunID, r.Uncovered)
+		}
+		if r.Overdue {
+			overdue[r.AccountID] = true
+		}
+		credits[r.RunID] = r.RunCredits
+	}
+	if len(overdue) > 0 {
+		err = expire(ctx, tx, slices.Sorted(maps.Keys(overdue)))
+	}
+	return credits, err
+}
+
+// gather turns the two lists into a batch without repeats, and the companies concerned.
+func gather(captures []Capture, settles []Settle) (b batch, companies []string) {
+	company, run, captured, ended := map[string]bool{}, map[string]bool{}, map[Capture]bool{}, map[string]bool{}
+	note := func(companyID, runID string) {
+		if !company[companyID] {
+			company[companyID] = true
+			companies = append(companies, companyID)
+		}
+		if !run[runID] {
+			run[runID] = true
+			b.runs = append(b.runs, runID)
+		}
+	}
+	for _, c := range captures {
+		note(c.CompanyID, c.RunID)
+		if captured[c] {
+			continue
+		}
+		captured[c] = true
+		b.captureRuns, b.profiles = append(b.captureRuns, c.RunID), append(b.profiles, c.ProfileID)
+	}
+	for _, s := range settles {
+		note(s.CompanyID, s.RunID)
+		if ended[s.RunID] {
+			continue
+		}
+		ended[s.RunID] = true
+		b.ends, b.voids = append(b.ends, s.RunID), append(b.voids, s.Void)
+	}
+	return b, companies
 }

@@ -39,18 +39,68 @@ type InsufficientCredits struct {
 // Code is INSUFFICIENT_CREDITS.
 func (InsufficientCredits) Code() fault.Code { return fault.CodeInsufficientCredits }
 
-func insufficient(required, available int64, limit bool) error {
-	message := fmt.Sprintf("%d credits are required and %d are available", required, available)
-	if limit {
-		message = fmt.Sprintf("%d credits are required and the spend limit leaves %d", required, available)
-	}
-	return InsufficientCredits{Head: fault.Head{Message: message}, Required: required, Available: available, Limit: limit}
-}
-
 // Reserve holds credits for a run in the caller's transaction, as its last
 // statement, since it locks the account's row until the commit. It returns the
 // run's credits, or InsufficientCredits, after which the caller rolls back.
 // Hold 0 is legal and writes nothing.
 func (l *Ledger) Reserve(ctx context.Context, tx bun.Tx, r Reservation) (RunCredits, error) {
-	return RunCredits{}, errors.ErrUnsupported
+	switch {
+	case r.Hold == 0:
+		return RunCredits{}, nil
+	case r.Hold < 0 || r.Required < r.Hold || r.Settled < 0 || r.Settled > r.Hold || r.RunID == "":
+		return RunCredits{}, fmt.Errorf("reserve for run %q: hold %d, required %d, settled %d make no sense", r.RunID, r.Hold, r.Required, r.Settled)
+	}
+	err := l.reserve(ctx, tx, r)
+	if err != nil {
+		return RunCredits{}, fmt.Errorf("reserve for run %s: %w", r.RunID, err)
+	}
+	return RunCredits{Reserved: r.Hold, Released: r.Settled, Held: r.Hold - r.Settled}, nil
+}
+
+// reserve tries, and when the account did not admit the run, finds out why. An
+// unlocked look may refuse but never admit; what it cannot explain is tried
+// again under the lock, after ending what has expired. A third try is needed
+// only if another grant expires between the two.
+func (l *Ledger) reserve(ctx context.Context, tx bun.Tx, r Reservation) error {
+	for range 4 {
+		if ok, err := reserve(ctx, tx, r); ok || err != nil {
+			return err
+		}
+		a, err := accountOf(ctx, tx, r.CompanyID)
+		switch {
+		case err != nil:
+			return err
+		case a == nil:
+			return noAccount(r.CompanyID)
+		}
+		if !a.Overdue {
+			if err := r.refusal(&a.Account); err != nil {
+				return err
+			}
+		}
+		if _, err := lockCurrent(ctx, tx, r.CompanyID); err != nil {
+			return err
+		}
+	}
+	return errors.New("the account neither admits nor refuses the run")
+}
+
+// refusal says why the account does not admit the run; nil when it does.
+func (r Reservation) refusal(a *Account) error {
+	left, limited := a.Available, false
+	if a.Mode == Postpaid {
+		if a.CreditLimit == nil {
+			return nil
+		}
+		left, limited = *a.CreditLimit-a.Owed-a.Held, true
+	}
+	if r.Required <= left {
+		return nil
+	}
+	left = max(left, 0)
+	message := fmt.Sprintf("%d credits are required and %d are available", r.Required, left)
+	if limited {
+		message = fmt.Sprintf("%d credits are required and the spend limit leaves %d", r.Required, left)
+	}
+	return InsufficientCredits{Head: fault.Head{Message: message}, Required: r.Required, Available: left, Limit: limited}
 }

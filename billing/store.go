@@ -4,11 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/uptrace/bun"
-)
 
-const auditSQL = `SELECT invariant, account_id, detail FROM billing_audit()`
+	"github.com/enrichd/enrichd/internal/ident"
+)
 
 // insertAccount reports false when the company has an account already.
 func insertAccount(ctx context.Context, db bun.IDB, a *Account) (bool, error) {
@@ -21,14 +22,50 @@ func insertAccount(ctx context.Context, db bun.IDB, a *Account) (bool, error) {
 	return n == 1, err
 }
 
+// standing is an account at the moment of reading, Now by the ledger's clock.
+// Overdue says that a grant has expired since the account last moved, so that
+// available may be too high.
+type standing struct {
+	Account `bun:",extend"`
+	Now     time.Time `bun:"now"`
+	Overdue bool      `bun:"overdue"`
+}
+
 // accountOf returns nil when the company has no account.
-func accountOf(ctx context.Context, db bun.IDB, companyID string) (*Account, error) {
-	a := new(Account)
-	err := db.NewSelect().Model(a).Where("company_id = ?", companyID).Scan(ctx)
+func accountOf(ctx context.Context, db bun.IDB, companyID string) (*standing, error) {
+	return scanAccount(ctx, db.NewRaw(accountSQL, companyID))
+}
+
+// lockAccount is accountOf that also locks the row until the end of the transaction.
+func lockAccount(ctx context.Context, tx bun.Tx, companyID string) (*standing, error) {
+	return scanAccount(ctx, tx.NewRaw(accountSQL+" FOR UPDATE OF a", companyID))
+}
+
+const accountSQL = `
+SELECT a.*, c.now, coalesce(a.next_expiry_at <= c.now, false) AS overdue
+  FROM billing_accounts AS a
+ CROSS JOIN LATERAL (SELECT greatest(a.last_at, billing_now()) AS now OFFSET 0) AS c
+ WHERE a.company_id = ?`
+
+func scanAccount(ctx context.Context, q *bun.RawQuery) (*standing, error) {
+	a := new(standing)
+	err := q.Scan(ctx, a)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	return a, err
+}
+
+// lockAccounts locks the accounts of the companies, in the order of their ids, and returns those.
+func lockAccounts(ctx context.Context, tx bun.Tx, companyIDs []string) ([]string, error) {
+	var ids []string
+	err := tx.NewRaw(`
+		SELECT id
+		  FROM billing_accounts
+		 WHERE company_id IN (?)
+		 ORDER BY id
+		   FOR UPDATE`, bun.In(companyIDs)).Scan(ctx, &ids)
+	return ids, err
 }
 
 // runCredits returns the credits of those of the runs that have a reservation.
@@ -59,4 +96,98 @@ func entriesBefore(ctx context.Context, db bun.IDB, accountID string, before int
 		q.Where("kind IN (?)", bun.In(kinds))
 	}
 	return rows, q.Scan(ctx)
+}
+
+// grantOf returns the entry that the account's command with the key made, and the grant behind it; nil when there is none.
+func grantOf(ctx context.Context, db bun.IDB, accountID, key string) (*Entry, *grantRow, error) {
+	e, g := new(Entry), new(grantRow)
+	err := db.NewSelect().Model(e).Where("account_id = ?", accountID).Where("idempotency_key = ?", key).Scan(ctx)
+	if err == nil && e.GrantID != nil {
+		err = db.NewSelect().Model(g).Where("id = ?", *e.GrantID).Where("account_id = ?", accountID).Scan(ctx)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil, nil
+	}
+	return e, g, err
+}
+
+// referenceUsed reports whether a grant of the account has the external reference.
+func referenceUsed(ctx context.Context, db bun.IDB, accountID, reference string) (bool, error) {
+	return db.NewSelect().Model((*grantRow)(nil)).Where("account_id = ?", accountID).Where("reference = ?", reference).Exists(ctx)
+}
+
+// insertGrant adds the credits to an account that the transaction has locked.
+// The entry is dated before the next expiry, which the caller has seen lie
+// ahead, so that no account ever moves at a time when it was overdue.
+func insertGrant(ctx context.Context, tx bun.Tx, accountID string, in Grant) (*Entry, error) {
+	e := new(Entry)
+	err := tx.NewRaw(`
+		WITH account AS (
+			UPDATE billing_accounts AS a
+			   SET available = a.available + ?credits,
+			       granted_total = a.granted_total + ?credits,
+			       last_seq = a.last_seq + 1,
+			       last_at = least(greatest(a.last_at, billing_now()),
+			                       a.next_expiry_at - interval '1 microsecond', ?expires_at::timestamptz - interval '1 microsecond'),
+			       next_expiry_at = least(a.next_expiry_at, ?expires_at)
+			 WHERE a.id = ?account_id
+			RETURNING a.id, a.available, a.held, a.last_seq, a.last_at
+		), made AS (
+			INSERT INTO billing_grants (id, account_id, origin, amount, remaining, priority, expires_at, reference, created_at)
+			SELECT ?grant_id, a.id, ?kind, ?credits, ?credits, ?priority, ?expires_at, nullif(?reference, ''), a.last_at
+			  FROM account AS a
+		)
+		INSERT INTO billing_entries (account_id, seq, d_available, available_after, held_after, at, kind, grant_id, idempotency_key, actor, memo)
+		SELECT a.id, a.last_seq, ?credits, a.available, a.held, a.last_at, ?kind, ?grant_id, ?key, ?actor, nullif(?memo, '')
+		  FROM account AS a
+		RETURNING *`, struct {
+		Grant     `bun:",extend"`
+		AccountID string
+		GrantID   string
+	}{in, accountID, ident.New("gnt")}).Scan(ctx, e)
+	return e, err
+}
+
+// reserve holds the credits and writes the entries, or reports false when the
+// account is missing, overdue, or short. It is one statement, since the accept
+// that it belongs to is. The entries are dated before the next expiry for the
+// reason given at insertGrant.
+func reserve(ctx context.Context, tx bun.Tx, r Reservation) (bool, error) {
+	res, err := tx.NewRaw(`
+		WITH account AS (
+			UPDATE billing_accounts AS a
+			   SET available = a.available - CASE a.mode WHEN 'PREPAID' THEN ?hold - ?settled ELSE 0 END,
+			       held = a.held + (?hold - ?settled),
+			       last_seq = a.last_seq + CASE WHEN ?settled > 0 THEN 2 ELSE 1 END,
+			       last_at = least(greatest(a.last_at, billing_now()), a.next_expiry_at - interval '1 microsecond')
+			 WHERE a.company_id = ?company_id
+			   AND CASE a.mode WHEN 'PREPAID' THEN a.available >= ?required
+			       ELSE a.credit_limit IS NULL OR a.owed + a.held + ?required <= a.credit_limit END
+			   AND (a.next_expiry_at IS NULL OR a.next_expiry_at > greatest(a.last_at, billing_now()))
+			RETURNING a.id, CASE a.mode WHEN 'PREPAID' THEN 1 ELSE 0 END AS prepaid, a.available, a.held, a.last_seq, a.last_at
+		), reservation AS (
+			INSERT INTO billing_reservations (run_id, account_id, amount, released, state, expires_at, created_at)
+			SELECT ?run_id, a.id, ?hold, ?settled, CASE WHEN ?settled = ?hold THEN 'SETTLED' ELSE 'OPEN' END, ?expires_at, a.last_at
+			  FROM account AS a
+		)
+		INSERT INTO billing_entries (account_id, seq, d_available, d_held, available_after, held_after, at, kind, run_id, actor)
+		SELECT a.id, a.last_seq - CASE WHEN ?settled > 0 THEN 1 ELSE 0 END, a.prepaid * -?hold, ?hold,
+		       a.available - a.prepaid * ?settled, a.held + ?settled, a.last_at, 'RESERVE', ?run_id, ?actor
+		  FROM account AS a
+		 UNION ALL
+		SELECT a.id, a.last_seq, a.prepaid * ?settled, -?settled, a.available, a.held, a.last_at, 'RELEASE', ?run_id, ?actor
+		  FROM account AS a
+		 WHERE ?settled > 0`, &r).Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// audit returns what billing_audit finds.
+func audit(ctx context.Context, db bun.IDB) ([]Violation, error) {
+	var found []Violation
+	err := db.NewRaw(`SELECT invariant, account_id, detail FROM billing_audit()`).Scan(ctx, &found)
+	return found, err
 }
