@@ -18,8 +18,9 @@ import (
 // failed: nothing of it was kept. The first failure is wrapped beside it.
 var ErrAborted = errors.New("transaction was aborted by an earlier error")
 
-// ErrNUL refuses a statement with a NUL byte, which would end its text on the
-// wire. Inputs are checked at the edge (fault.Text); this is the last line.
+// ErrNUL refuses a statement with a NUL byte, which PostgreSQL cannot store and
+// the driver would leave out without a word. Inputs are checked at the edge
+// (fault.Text); this is the last line.
 var ErrNUL = errors.New("statement holds a NUL byte")
 
 // connector opens guarded connections, trying its hosts in order.
@@ -132,7 +133,7 @@ func (g *guarded) ExecContext(ctx context.Context, query string, args []driver.N
 	release := watch(ctx, g.Conn)
 	res, err := g.Conn.ExecContext(ctx, query, args)
 	if err = release(err); err != nil {
-		return nil, g.note(ctx, err)
+		return nil, g.note(ctx, nameNUL(query, err))
 	}
 	if g.inTx && rollsBackTo(query) {
 		g.aborted = nil
@@ -148,7 +149,7 @@ func (g *guarded) QueryContext(ctx context.Context, query string, args []driver.
 	release := watch(ctx, g.Conn)
 	rows, err := g.Conn.QueryContext(ctx, query, args)
 	if err != nil {
-		return nil, g.note(ctx, release(err))
+		return nil, g.note(ctx, nameNUL(query, release(err)))
 	}
 	return &guardedRows{Rows: rows, conn: g, ctx: ctx, release: release}, nil
 }
@@ -281,6 +282,14 @@ func rollsBackTo(query string) bool {
 	const prefix = "ROLLBACK TO"
 	query = strings.TrimSpace(query)
 	return len(query) > len(prefix) && strings.EqualFold(query[:len(prefix)], prefix)
+}
+
+// nameNUL recognises the syntax error that Bun makes, on purpose, out of a value with a NUL byte.
+func nameNUL(query string, err error) error {
+	if Code(err) == "42601" && strings.Contains(query, "?!(bun: string contains a NUL byte") {
+		return fmt.Errorf("%w: %w", ErrNUL, err)
+	}
+	return err
 }
 
 func checkText(query string, args []driver.NamedValue) error {
