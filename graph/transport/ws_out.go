@@ -1,0 +1,204 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// frame is one message that waits to be written. The payload may be shared.
+type frame struct {
+	opcode int
+	// kind is the protocol's message type, for text.
+	kind string
+	// op is whose message it is, nil for the connection's own.
+	op      *operation
+	payload []byte
+}
+
+func (f *frame) id() string {
+	if f.op == nil {
+		return ""
+	}
+	return f.op.id
+}
+
+// overhead is what a queued frame counts beyond its payload.
+const overhead = 64
+
+// outbox is what a socket has still to write; the socket's mu guards it. There
+// is at most one writer, and only while there is something to write.
+type outbox struct {
+	queue   []frame
+	bytes   int
+	writing bool
+	// room is made by those who wait for space and closed by the writer.
+	room chan struct{}
+}
+
+// send queues f and reports whether it was taken. It waits while the queue is
+// full, so that whoever produces for a slow reader slows down and nobody else
+// does; it gives up when ctx or the socket ends, or when the client has completed the operation.
+func (s *socket) send(ctx context.Context, f frame) bool {
+	for {
+		s.mu.Lock()
+		if s.phase >= phaseClosing || f.op != nil && f.op.silent {
+			s.mu.Unlock()
+			return false
+		}
+		if s.bytes == 0 || s.bytes+len(f.payload)+overhead <= s.t.QueueBytes {
+			if f.op != nil && f.kind != typeNext && s.ops[f.op.id] == f.op {
+				delete(s.ops, f.op.id) // with the last word the id is free again
+			}
+			s.push(f)
+			s.mu.Unlock()
+			return true
+		}
+		if s.room == nil {
+			s.room = make(chan struct{})
+		}
+		room := s.room
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// push queues f, full or not, and wakes the writer. mu is held.
+func (s *socket) push(f frame) {
+	s.queue = append(s.queue, f)
+	s.bytes += len(f.payload) + overhead
+	if !s.writing {
+		s.writing = true
+		s.t.Streams.spawn(s.flush)
+	}
+}
+
+// chunk is how many bytes one write carries at most, unless a single frame is larger.
+const chunk = 32 << 10
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+// flush writes until the queue is empty. Frames that queued up meanwhile leave together.
+func (s *socket) flush() {
+	p := chunks.Get().(*[]byte)
+	defer func() {
+		if cap(*p) <= 2*chunk {
+			chunks.Put(p)
+		}
+	}()
+	for {
+		s.mu.Lock()
+		batch := s.queue
+		s.queue, s.bytes = nil, 0
+		if s.room != nil {
+			close(s.room)
+			s.room = nil
+		}
+		if len(batch) == 0 || s.phase == phaseClosed {
+			s.writing = false
+			s.mu.Unlock()
+			return
+		}
+		// The client's complete may have come after the frame was queued.
+		live := batch[:0]
+		for _, f := range batch {
+			if f.op == nil || !f.op.silent {
+				live = append(live, f)
+			}
+		}
+		s.mu.Unlock()
+		for len(live) > 0 {
+			b, n := (*p)[:0], 0
+			for n < len(live) && (n == 0 || len(b)+len(live[n].payload) < chunk) {
+				b = live[n].appendTo(b)
+				n++
+			}
+			*p = b
+			if rest, err := s.write(b); err != nil {
+				s.stalled(live[:n], len(b)-len(rest), err)
+				return
+			}
+			if live[n-1].opcode == websocket.CloseMessage {
+				s.saidGoodbye()
+				return
+			}
+			live = live[n:]
+		}
+	}
+}
+
+// write sends b. It gives up when the peer takes not a single byte within the
+// write deadline; a peer that is merely slow is waited for. rest is what was not sent.
+func (s *socket) write(b []byte) (rest []byte, err error) {
+	for len(b) > 0 {
+		if err := s.raw.SetWriteDeadline(time.Now().Add(s.t.WriteTimeout)); err != nil {
+			return b, err
+		}
+		n, err := s.raw.Write(b)
+		b = b[n:]
+		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return b, err
+		}
+	}
+	return nil, nil
+}
+
+// saidGoodbye is called once the close frame is out: the connection ends when the peer has answered too.
+func (s *socket) saidGoodbye() {
+	s.mu.Lock()
+	s.closeSent, s.writing = true, false
+	done := s.readDone
+	if done {
+		s.timer.Stop()
+	} else {
+		s.timer.Reset(closeWait)
+	}
+	s.mu.Unlock()
+	if done {
+		s.raw.Close()
+	}
+}
+
+// stalled ends a socket that could not be written to. A peer that took no byte
+// in time is told 1013 if it wakes up within a moment: the frame that was cut
+// off has to be finished for that, or the close frame would be read as a part of it.
+func (s *socket) stalled(batch []frame, sent int, err error) {
+	s.mu.Lock()
+	closing := s.phase >= phaseClosing
+	s.phase = max(s.phase, phaseClosing)
+	s.queue, s.bytes, s.ops = nil, 0, nil
+	s.timer.Reset(closeWait)
+	s.mu.Unlock()
+	s.cancel()
+	if !closing && errors.Is(err, os.ErrDeadlineExceeded) {
+		var tail []byte
+		for i := range batch {
+			one := batch[i].appendTo(nil)
+			if sent < len(one) {
+				if sent > 0 {
+					tail = one[sent:]
+				}
+				break
+			}
+			sent -= len(one)
+		}
+		end := frame{opcode: websocket.CloseMessage, payload: closePayload(websocket.CloseTryAgainLater, "Too slow")}
+		_ = s.raw.SetWriteDeadline(time.Now().Add(closeWait))
+		if _, err := s.raw.Write(end.appendTo(tail)); err == nil {
+			s.saidGoodbye()
+			return
+		}
+	}
+	s.mu.Lock()
+	s.writing = false
+	s.mu.Unlock()
+	s.raw.Close()
+}
