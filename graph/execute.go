@@ -93,8 +93,7 @@ func (e *engine) CreateOperationContext(ctx context.Context, p *graphql.RawParam
 		}
 		op.DisableIntrospection = false
 	}
-	// A mutation answers for its input itself, with userErrors.
-	if op.Operation.Operation != ast.Mutation && (d.shape.nul || hasNUL(p.Variables)) {
+	if d.shape.nul || hasNUL(p.Variables) {
 		return op, gqlerror.List{transport.Error(transport.CodeValidationFailed, "strings must not contain NUL bytes")}
 	}
 	price, err := cost(op.Operation, op.Variables, e.lim)
