@@ -113,3 +113,6 @@ type DeliveryFilter struct {
 	CreatedAfter  *time.Time // inclusive
 	CreatedBefore *time.Time // exclusive
 }
+
+// IsNode marks Delivery as a GraphQL Node.
+func (*Delivery) IsNode() {}

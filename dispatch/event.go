@@ -81,9 +81,9 @@ func envelope(t EventType, at time.Time, deliveryID string, data []byte) []byte 
 
 // Publish announces events: it writes them, one delivery for each webhook that
 // is to hear of each, and the deliveries' jobs, all in the caller's transaction,
-// so that an announcement exists exactly when its cause was committed. Three
-// statements whatever the number, one when nobody listens; an event without a
-// receiver leaves no row. Data must be valid JSON.
+// so that an announcement exists exactly when its cause was committed. Two
+// statements and one insertion of jobs whatever the number; one statement when
+// nobody listens. An event without a receiver leaves no row. Data must be valid JSON.
 func (s *Service) Publish(ctx context.Context, tx bun.Tx, events ...Event) error {
 	if len(events) == 0 {
 		return nil

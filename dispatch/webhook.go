@@ -101,3 +101,6 @@ type NotSubscribed struct {
 	// Required are the types of which one at least must be subscribed.
 	Required []EventType
 }
+
+// IsNode marks Webhook as a GraphQL Node.
+func (*Webhook) IsNode() {}
