@@ -43,3 +43,10 @@ CREATE TABLE server_keys (
     material   bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- The processes that work on this database. A node holds a session advisory lock on
+-- its id for as long as it lives, so a row whose lock is free belongs to a dead node.
+CREATE TABLE nodes (
+    id         text PRIMARY KEY,
+    started_at timestamptz NOT NULL DEFAULT now()
+);

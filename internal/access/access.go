@@ -91,3 +91,9 @@ func From(ctx context.Context) *Principal {
 	p, _ := ctx.Value(principalKey{}).(*Principal)
 	return p
 }
+
+// IsNode marks Company as a GraphQL Node.
+func (*Company) IsNode() {}
+
+// IsNode marks Key as a GraphQL Node.
+func (*Key) IsNode() {}

@@ -1,0 +1,166 @@
+// Package jobs holds the two River clients: one that only inserts, inside the
+// caller's Bun transaction, and one that works, on a pgx pool. It knows no
+// domain; worker types live there and are handed over by cmd.
+package jobs
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+	"github.com/uptrace/bun"
+)
+
+// The queues. A slow webhook receiver never takes a profile's slot, because each has its own workers.
+const (
+	QueueEnrich  = "enrich"
+	QueueWebhook = "webhook"
+	QueueUpkeep  = "upkeep" // periodic sweeps
+)
+
+// The settings of engine.md. The inserting client limits its own notifications
+// with FetchCooldown, so both clients carry the same.
+const (
+	fetchCooldown  = 10 * time.Millisecond
+	fetchPoll      = 200 * time.Millisecond
+	jobTimeout     = 12 * time.Second // a profile's 10 s and the settling
+	rescueAfter    = 45 * time.Second // above every job's own timeout; dead nodes are noticed much sooner, see Node
+	keepCompleted  = 10 * time.Minute
+	upkeepWorkers  = 4
+	softStopWindow = 12 * time.Second
+)
+
+// Inserter puts jobs into the caller's transaction.
+type Inserter struct {
+	client *river.Client[*sql.Tx]
+}
+
+// NewInserter makes the insert-only client over db.
+func NewInserter(db *bun.DB, log *slog.Logger) (*Inserter, error) {
+	client, err := river.NewClient(riverdatabasesql.New(db.DB), &river.Config{
+		FetchCooldown: fetchCooldown, FetchPollInterval: fetchPoll, Logger: quiet(log),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("river inserter: %w", err)
+	}
+	return &Inserter{client}, nil
+}
+
+// InsertMany inserts params as jobs that exist exactly when tx commits; no params is no statement.
+func (i *Inserter) InsertMany(ctx context.Context, tx bun.Tx, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
+	if len(params) == 0 {
+		return nil, nil
+	}
+	res, err := i.client.InsertManyTx(ctx, tx.Tx, params)
+	if err != nil {
+		return nil, fmt.Errorf("insert %d jobs: %w", len(params), err)
+	}
+	return res, nil
+}
+
+// Cancel cancels one job when tx commits; a running job's context is cancelled. An unknown job is no error.
+func (i *Inserter) Cancel(ctx context.Context, tx bun.Tx, id int64) error {
+	if _, err := i.client.JobCancelTx(ctx, tx.Tx, id); err != nil && err != rivertype.ErrNotFound {
+		return fmt.Errorf("cancel job %d: %w", id, err)
+	}
+	return nil
+}
+
+// RetryNow makes a waiting job due when tx commits. An unknown job is no error.
+func (i *Inserter) RetryNow(ctx context.Context, tx bun.Tx, id int64) error {
+	if _, err := i.client.JobRetryTx(ctx, tx.Tx, id); err != nil && err != rivertype.ErrNotFound {
+		return fmt.Errorf("retry job %d: %w", id, err)
+	}
+	return nil
+}
+
+// WorkerConfig is what a working client needs besides its workers.
+type WorkerConfig struct {
+	NodeID         string
+	EnrichWorkers  int // profiles at once on this node; 0: none of that queue
+	WebhookWorkers int // deliveries at once on this node; 0: none of that queue
+	Periodic       []*river.PeriodicJob
+	Log            *slog.Logger
+}
+
+// Worker is the working client.
+type Worker struct {
+	Client *river.Client[pgx.Tx]
+}
+
+// NewWorker makes the working client on pool. Start and Stop it.
+func NewWorker(pool *pgxpool.Pool, workers *river.Workers, c WorkerConfig) (*Worker, error) {
+	queues := map[string]river.QueueConfig{QueueUpkeep: {MaxWorkers: upkeepWorkers}}
+	if c.EnrichWorkers > 0 {
+		queues[QueueEnrich] = river.QueueConfig{MaxWorkers: c.EnrichWorkers}
+	}
+	if c.WebhookWorkers > 0 {
+		queues[QueueWebhook] = river.QueueConfig{MaxWorkers: c.WebhookWorkers}
+	}
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+		ID:                          c.NodeID,
+		Queues:                      queues,
+		Workers:                     workers,
+		PeriodicJobs:                c.Periodic,
+		FetchCooldown:               fetchCooldown,
+		FetchPollInterval:           fetchPoll,
+		JobTimeout:                  jobTimeout,
+		RescueStuckJobsAfter:        rescueAfter,
+		CompletedJobRetentionPeriod: keepCompleted,
+		SoftStopTimeout:             softStopWindow,
+		Logger:                      quiet(c.Log),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("river worker: %w", err)
+	}
+	return &Worker{client}, nil
+}
+
+// Start begins to fetch jobs. It is detached from ctx: only Stop ends it.
+func (w *Worker) Start(ctx context.Context) error {
+	if err := w.Client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start river: %w", err)
+	}
+	return nil
+}
+
+// Stop stops fetching, lets running jobs finish for 12 s, then cancels them.
+func (w *Worker) Stop(ctx context.Context) error {
+	if err := w.Client.Stop(ctx); err != nil {
+		return fmt.Errorf("stop river: %w", err)
+	}
+	return nil
+}
+
+// quiet keeps River's own chatter below our warnings.
+func quiet(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(levelFloor{log.Handler(), slog.LevelWarn})
+}
+
+type levelFloor struct {
+	slog.Handler
+	floor slog.Level
+}
+
+func (h levelFloor) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.floor && h.Handler.Enabled(ctx, l)
+}
+
+func (h levelFloor) WithAttrs(as []slog.Attr) slog.Handler {
+	return levelFloor{h.Handler.WithAttrs(as), h.floor}
+}
+
+func (h levelFloor) WithGroup(name string) slog.Handler {
+	return levelFloor{h.Handler.WithGroup(name), h.floor}
+}
