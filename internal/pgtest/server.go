@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/enrichd/enrichd/internal/pg"
+	"github.com/enrichd/enrichd/internal/pgserver"
 	"github.com/enrichd/enrichd/migrations"
 )
 
@@ -23,6 +24,10 @@ const (
 
 // server is where this process makes its databases.
 type server struct {
+	// attachment keeps the shared server alive: its lock goes when nothing refers to it any more
+	// and the collector closes the file. It is nil with ENRICHD_TEST_DATABASE_URL.
+	attachment *pgserver.Server
+
 	admin *pgxpool.Pool
 	base  string
 	// modern servers copy files only when told to; older ones know nothing else.
@@ -47,9 +52,10 @@ func theServer(ctx context.Context) (*server, error) {
 		return shared.server, nil
 	}
 	base := os.Getenv("ENRICHD_TEST_DATABASE_URL")
+	var private *pgserver.Server
 	if base == "" {
-		private, err := attach(ctx)
-		if err != nil {
+		var err error
+		if private, err = attach(ctx); err != nil {
 			return nil, err
 		}
 		base = private.DSN("postgres")
@@ -63,7 +69,7 @@ func theServer(ctx context.Context) (*server, error) {
 		admin.Close()
 		return nil, fmt.Errorf("server version: %w", err)
 	}
-	shared.server = &server{admin: admin, base: base, modern: version >= 150000}
+	shared.server = &server{attachment: private, admin: admin, base: base, modern: version >= 150000}
 	return shared.server, nil
 }
 
