@@ -28,6 +28,8 @@ type Limits struct {
 	Directives, NodeDirectives int
 	// Depth bounds the nesting of fields, IntrospectionDepth the same below __schema and __type.
 	Depth, IntrospectionDepth int
+	// ValueDepth bounds the nesting of literals in arguments.
+	ValueDepth int
 	// First bounds every argument of that name; Cost what an operation may cost.
 	First int
 	Cost  int64
@@ -37,7 +39,7 @@ type Limits struct {
 // dashboard has a tenth of these tokens.
 var DefaultLimits = Limits{
 	Tokens: 2000, Fields: 200, Repeats: 10, Expanded: 10_000, RootAliases: 30,
-	Directives: 50, NodeDirectives: 5, Depth: 12, IntrospectionDepth: 20, First: 100, Cost: 10_000,
+	Directives: 50, NodeDirectives: 5, Depth: 12, IntrospectionDepth: 20, ValueDepth: 20, First: 100, Cost: 10_000,
 }
 
 // shape is what a walk over a document learns.
@@ -111,19 +113,23 @@ func (w *walker) directives(list ast.DirectiveList) {
 
 func (w *walker) arguments(list ast.ArgumentList) {
 	for _, a := range list {
-		w.value(a.Value)
+		w.value(a.Value, 1)
 	}
 }
 
-func (w *walker) value(v *ast.Value) {
-	if v == nil {
+func (w *walker) value(v *ast.Value, depth int) {
+	if v == nil || w.err != nil {
+		return
+	}
+	if depth > w.lim.ValueDepth {
+		w.refuse("a literal nested deeper than %d levels", w.lim.ValueDepth)
 		return
 	}
 	if strings.IndexByte(v.Raw, 0) >= 0 {
 		w.shape.nul = true
 	}
 	for _, c := range v.Children {
-		w.value(c.Value)
+		w.value(c.Value, depth+1)
 	}
 }
 
