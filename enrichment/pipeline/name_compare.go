@@ -88,8 +88,10 @@ func comparePeople(a, b string) NameComparison {
 	if len(ta) == 0 || len(tb) == 0 {
 		return NameComparison{Level: NameMissing}
 	}
-	ma, mb := mergeTokens(ta, tb), mergeTokens(tb, ta)
-	c := compareTokens(ma, mb)
+	c := compareTokens(mergeTokens(ta, tb), mergeTokens(tb, ta))
+	if !c.Same && sameKorean(ta, tb) {
+		c = NameComparison{Level: NameSpelling, Score: 0.92, Same: true}
+	}
 	if generation(a) != "" && generation(b) != "" && generation(a) != generation(b) {
 		c.Score = max(0, c.Score-0.25) // father and son
 		c.Same = c.Score >= sameScore
@@ -297,12 +299,16 @@ func wordSimilarity(a, b nameToken) (float64, NameLevel) {
 		return 0.93, NameSpelling
 	case sameGiven(a.text, b.text):
 		return 0.94, NameNickname
-	case sharesGiven(a.text, b.text) && a.key != b.key:
+	case sharesGiven(a.text, b.text):
 		return 0.86, NameNickname
 	case a.vowelless != b.vowelless:
 		return frameSimilarity(a, b), NameSpelling
-	case a.key == b.key && len(a.key) > 1:
+	case otherSex(a.text, b.text):
+		return 0.6, NameNone
+	case a.key == b.key && len(a.key) > 1 && !distinctNames(a.text, b.text):
 		return 0.96, NameSpelling
+	case a.key == b.key && len(a.key) > 3:
+		return 0.8, NameSpelling
 	}
 	sim := writtenSimilarity(a, b)
 	if distinctNames(a.text, b.text) {
@@ -317,6 +323,25 @@ func distinctNames(a, b string) bool {
 	t := nameTables()
 	known := func(w string) bool { _, s := t.surname[w]; return s || isGiven(w) }
 	return known(a) && known(b)
+}
+
+// otherSex says whether one word is a known given name and the other its
+// counterpart for the other sex: Eric and Erica, Michel and Michelle.
+func otherSex(a, b string) bool {
+	short, long := a, b
+	if len(short) > len(long) {
+		short, long = long, short
+	}
+	if !isGiven(short) || len(short) < 4 {
+		return false
+	}
+	if ending, ok := strings.CutPrefix(long, short); ok {
+		switch ending {
+		case "a", "e", "ia", "ina", "ine", "ette", "etta", "ella", "le", "ne", "te", "elle":
+			return true
+		}
+	}
+	return strings.HasSuffix(short, "o") && long == short[:len(short)-1]+"a"
 }
 
 // frameSimilarity compares a word of a script without vowels with one that has them.
@@ -356,6 +381,17 @@ func writtenSimilarity(a, b nameToken) float64 {
 	if genderless(a.text) == genderless(b.text) && shorter > 4 {
 		sim = max(sim, 0.85)
 	}
+	// A letter at the end is oftener another name than a slip: Wilde and Wilder.
+	if longer-shorter == 1 && a.key != b.key && (strings.HasPrefix(a.text, b.text) || strings.HasPrefix(b.text, a.text)) {
+		long := a.text
+		if lb > la {
+			long = b.text
+		}
+		if !strings.ContainsRune("aeiouyh", rune(long[longer-1])) {
+			sim = min(sim, 0.69)
+		}
+		return sim
+	}
 	// A short form written by cutting: Alexand, Fern, when long enough to be telling.
 	if shorter >= 4 && (strings.HasPrefix(a.text, b.text) || strings.HasPrefix(b.text, a.text)) {
 		sim = max(sim, 0.72)
@@ -383,7 +419,7 @@ func editSimilarity(distance, length int) float64 {
 
 // article leaves out the Arabic article written together with its name.
 func article(w string) string {
-	for _, p := range []string{"al", "el", "ul"} {
+	for _, p := range []string{"abd", "al", "el", "ul"} {
 		if len(w) > 5 && strings.HasPrefix(w, p) {
 			return w[len(p):]
 		}

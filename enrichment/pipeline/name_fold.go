@@ -14,7 +14,7 @@ import (
 func Fold(s string) string {
 	var b strings.Builder
 	blank := true
-	for _, r := range unidecode.Unidecode(norm.NFKC.String(dropHarakat(s))) {
+	for _, r := range unidecode.Unidecode(readable(norm.NFKC.String(s))) {
 		switch {
 		case unicode.IsLetter(r) || unicode.IsDigit(r):
 			b.WriteRune(unicode.ToLower(r))
@@ -37,18 +37,33 @@ func Fold(s string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// dropHarakat leaves out Arabic vowel marks and the stretching tatweel, and
-// writes typographic apostrophes as plain ones, so that they join.
-func dropHarakat(s string) string {
-	return strings.Map(func(r rune) rune {
+// readable prepares what transliteration letter by letter would lose: Arabic
+// vowel marks and tatweel go, the article stands apart, a word's first alif or
+// ayn is heard as a, and typographic apostrophes become plain ones, which join.
+func readable(s string) string {
+	var b strings.Builder
+	start := true
+	runes := []rune(s)
+	for i := 0; i < len(runes); i++ {
+		r := runes[i]
 		switch {
 		case r >= 0x064B && r <= 0x065F, r == 0x0670, r == 0x0640:
-			return -1
+			continue
 		case strings.ContainsRune("\u2018\u2019\u02bc\u02bb\u02be\u02bf\u00b4\u2032", r):
-			return '\''
+			r = '\''
+		case start && r == 'ا' && i+3 < len(runes) && runes[i+1] == 'ل' && unicode.Is(unicode.Arabic, runes[i+3]):
+			b.WriteString("al ")
+			i++
+			continue
+		case start && strings.ContainsRune("اأإآع", r):
+			b.WriteByte('a')
+			start = false
+			continue
 		}
-		return r
-	}, s)
+		b.WriteRune(r)
+		start = !unicode.IsLetter(r)
+	}
+	return b.String()
 }
 
 // spelling answers a key under which the romanisations of one name fall

@@ -14,6 +14,9 @@ var orgFormsText string
 //go:embed data/orgwords.txt
 var orgWordsText string
 
+//go:embed data/countries.txt
+var countriesText string
+
 // orgForm is one spelling of a legal form, as a sequence of folded words.
 type orgForm struct {
 	words []string
@@ -24,10 +27,23 @@ type orgForm struct {
 type orgTables struct {
 	forms []orgForm
 	word  map[string]string
+	// country holds words for countries under the first of their line; structure the generic words that name a shape, not a trade.
+	country   map[string]string
+	structure map[string]bool
 }
 
 var orgTable = sync.OnceValue(func() orgTables {
-	t := orgTables{word: map[string]string{}}
+	t := orgTables{
+		word: map[string]string{}, country: map[string]string{},
+		structure: words("group holding company companies concern enterprise pmc general global world worldwide team section"),
+	}
+	for line := range strings.Lines(countriesText) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] != "#" {
+			for _, w := range f {
+				t.country[w] = f[0]
+			}
+		}
+	}
 	for line := range strings.Lines(orgFormsText) {
 		f := strings.Fields(line)
 		if len(f) == 0 || f[0] == "#" {
@@ -60,6 +76,8 @@ type orgName struct {
 	generic []bool      // per token: says little about which organisation it is
 	known   int         // how many words or forms mark an organisation
 	compact string      // all words but the legal form, joined
+	// initials are the first letters of all telling words, with the legal form's and without.
+	initials, shortInitials string
 }
 
 // parseOrg takes an organisation's name apart. Legal forms count anywhere
@@ -84,19 +102,34 @@ func parseOrg(name string) orgName {
 	out.known = len(out.forms)
 	for _, w := range joinLetters(rest) {
 		switch w {
-		case "the", "of", "and", "for", "de", "la", "du", "des", "di", "und", "y", "et", "i", "der", "die", "das", "del", "in", "on", "imeni":
+		case "the", "of", "and", "for", "de", "la", "du", "des", "di", "und", "y", "et", "i", "der", "die", "das", "del", "in", "on", "imeni", "al", "el", "ol", "a", "an", "no", "nr":
 			continue
 		}
 		canonical, generic := t.word[w]
 		if generic {
 			out.known++
 			w = canonical
+		} else if country, ok := t.country[w]; ok {
+			w = country
 		}
 		out.tokens = append(out.tokens, newToken(w, false))
 		out.generic = append(out.generic, generic)
 	}
 	out.compact = strings.Join(rest, "")
+	out.initials, out.shortInitials = initialsOf(fields), initialsOf(rest)
 	return out
+}
+
+func initialsOf(in []string) string {
+	var b strings.Builder
+	for _, w := range in {
+		switch w {
+		case "the", "of", "and", "for", "de", "du", "des", "di":
+		default:
+			b.WriteByte(w[0])
+		}
+	}
+	return b.String()
 }
 
 // formAt answers the longest legal form that begins at fields[i].
@@ -146,7 +179,7 @@ func looksOrganisation(name string) bool {
 				}
 			}
 		}
-		return strings.Contains(name, "o.o") || len(o.tokens) == 1
+		return strings.Contains(name, "o.o")
 	}
 	strong := 0
 	for i, g := range o.generic {
@@ -154,7 +187,12 @@ func looksOrganisation(name string) bool {
 			strong++
 		}
 	}
-	return strong > 0 || strings.ContainsAny(name, "0123456789&")
+	for _, t := range o.tokens {
+		if len(t.text) > 6 && strings.HasSuffix(t.text, "bank") {
+			strong++
+		}
+	}
+	return strong > 0 || strings.ContainsAny(name, "0123456789&") || strings.Contains(strings.ToLower(name), " of ")
 }
 
 // StripCompany answers an organisation's name without legal forms, folded: the key that employers are compared by.
@@ -187,15 +225,7 @@ func compareOrgs(a, b string) NameComparison {
 		return NameComparison{Level: NameInitial, Score: 0.84 - form, Same: form == 0}
 	}
 	pairs := align(ta, tb, wordSimilarity)
-	weight := func(t nameToken) float64 {
-		if _, generic := orgTable().word[t.text]; generic {
-			return 0.35
-		}
-		if isNumber(t.text) {
-			return 0.8
-		}
-		return 1
-	}
+	weight := wordWeight
 	var all, agreed, leftA, leftB, worst float64
 	worst = 1
 	usedA, usedB := map[int]bool{}, map[int]bool{}
@@ -206,17 +236,17 @@ func compareOrgs(a, b string) NameComparison {
 		agreed += w * p.sim
 		worst = min(worst, 1-(1-p.sim)*min(1, w+0.3))
 	}
-	distinct := false
+	distinct := 0
 	for i, t := range ta {
 		if !usedA[i] {
 			leftA += weight(t)
-			distinct = distinct || isNumber(t.text)
+			distinct += distinction(t)
 		}
 	}
 	for j, t := range tb {
 		if !usedB[j] {
 			leftB += weight(t)
-			distinct = distinct || isNumber(t.text)
+			distinct += distinction(t)
 		}
 	}
 	if all == 0 {
@@ -227,12 +257,14 @@ func compareOrgs(a, b string) NameComparison {
 	one, both := max(leftA, leftB)-min(leftA, leftB), min(leftA, leftB)
 	score -= 0.22 * one / (all + one)
 	score -= 0.9 * both / (all + both)
-	if one >= 0.9 && all < 1 {
-		score -= 0.15 // only generic words agree
+	if all < 0.8 && leftA+leftB > 0.3 {
+		score -= 0.2 // only generic words agree
 	}
-	if distinct {
-		score -= 0.2
+	if countryIn(ta, usedA) && countryIn(tb, usedB) {
+		score -= 0.25 // the same office of two countries
 	}
+	// A word of its own on one side is oftener another organisation than an omission.
+	score -= min(0.5, 0.24*float64(distinct))
 	out.Score = max(0, min(1, score))
 	out.Same = out.Score >= sameScore
 	switch {
@@ -246,15 +278,41 @@ func compareOrgs(a, b string) NameComparison {
 
 // acronym says whether short is one word made of the first letters of long's words.
 func acronym(short, long orgName) bool {
-	if len(short.tokens) != 1 || len(long.tokens) < 3 || len(short.tokens[0].text) != len(long.tokens) {
+	if len(short.tokens) != 1 || len(short.tokens[0].text) < 3 {
 		return false
 	}
-	for i, t := range long.tokens {
-		if t.text[0] != short.tokens[0].text[i] {
-			return false
+	return short.tokens[0].text == long.initials || short.tokens[0].text == long.shortInitials
+}
+
+// wordWeight says how much a word of an organisation's name tells.
+func wordWeight(t nameToken) float64 {
+	switch table := orgTable(); {
+	case table.structure[t.text]:
+		return 0.12
+	case table.word[t.text] != "" || table.country[t.text] != "":
+		return 0.35
+	case isNumber(t.text):
+		return 0.8
+	}
+	return 1
+}
+
+// countryIn says that a country stands among the words without a partner.
+func countryIn(in []nameToken, used map[int]bool) bool {
+	for i, t := range in {
+		if !used[i] && orgTable().country[t.text] != "" {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+// distinction answers 1 for a word that names something of its own.
+func distinction(t nameToken) int {
+	if wordWeight(t) > 0.5 && !t.particle {
+		return 1
+	}
+	return 0
 }
 
 func isNumber(s string) bool {

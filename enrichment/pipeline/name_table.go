@@ -25,6 +25,7 @@ var givenText string
 // names holds the name tables in the form that comparing needs.
 type names struct {
 	nickname map[string]map[string]bool // word → words that the same person may be called
+	full     map[string]bool            // the first words of the nickname groups
 	variant  map[string]map[string]bool // spellings of one family name
 	surname  map[string]float64         // share of people who bear it
 	given    map[string]float64
@@ -33,6 +34,7 @@ type names struct {
 var nameTables = sync.OnceValue(func() names {
 	return names{
 		nickname: groups(nicknamesText, true),
+		full:     firstWords(nicknamesText),
 		variant:  groups(variantsText, false),
 		surname:  tiers(surnamesText),
 		given:    tiers(givenText),
@@ -64,6 +66,17 @@ func groups(text string, hub bool) map[string]map[string]bool {
 					add(words[i], words[j])
 				}
 			}
+		}
+	}
+	return out
+}
+
+// firstWords answers the first word of each line.
+func firstWords(text string) map[string]bool {
+	out := map[string]bool{}
+	for line := range strings.Lines(text) {
+		if first, _, ok := strings.Cut(line, " "); ok && first != "#" {
+			out[Fold(first)] = true
 		}
 	}
 	return out
@@ -128,11 +141,15 @@ func isGiven(word string) bool {
 // one is a short, pet or sister form of the other.
 func sameGiven(a, b string) bool { return nameTables().nickname[a][b] }
 
-// sharesGiven says that two short forms have one full form, as Bob and Rob have Robert.
+// sharesGiven says that two short forms have one full form, as Bob and Rob have
+// Robert. Full names are no short forms, or Jane and John would meet in Jan.
 func sharesGiven(a, b string) bool {
-	t := nameTables().nickname
-	for full := range t[a] {
-		if t[full][b] {
+	t := nameTables()
+	if t.full[a] || t.full[b] {
+		return false
+	}
+	for full := range t.nickname[a] {
+		if t.full[full] && t.nickname[full][b] {
 			return true
 		}
 	}

@@ -109,7 +109,8 @@ func mergeTokens(in, other []nameToken) []nameToken {
 			joined.particle = false
 			for _, o := range other {
 				if o.text == text || (!o.initial && len(o.text) > 4 && o.key == joined.key) ||
-					(len(text) > 7 && EditDistance(text, o.text) == 1) {
+					nameTables().variant[text][o.text] ||
+					(len(text) > 7 && !anyShort(in[i:i+span]) && EditDistance(text, o.text) == 1) {
 					out = append(out, joined)
 					i += span - 1
 					merged = true
@@ -122,6 +123,11 @@ func mergeTokens(in, other []nameToken) []nameToken {
 		}
 	}
 	return out
+}
+
+// anyShort says that one of the words is a single letter or a number, which a near match must not swallow.
+func anyShort(in []nameToken) bool {
+	return slices.ContainsFunc(in, func(t nameToken) bool { return len(t.text) < 2 || isNumber(t.text) })
 }
 
 // pair is two words taken to be the same part of a name.

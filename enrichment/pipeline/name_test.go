@@ -1,0 +1,104 @@
+package pipeline
+
+import (
+	"bufio"
+	"os"
+	"strings"
+	"testing"
+
+	edlib "github.com/hbollon/go-edlib"
+)
+
+type namePair struct {
+	person bool
+	same   bool
+	a, b   string
+}
+
+func readNamePairs(t *testing.T) []namePair {
+	t.Helper()
+	f, err := os.Open("testdata/name_pairs.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out []namePair
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		p := strings.Split(lines.Text(), "|")
+		if len(p) == 4 {
+			out = append(out, namePair{p[0] == "person", p[1] == "same", p[2], p[3]})
+		}
+	}
+	return out
+}
+
+// binary counts decisions against the truth.
+type binary struct{ tp, fp, fn, tn int }
+
+func (b *binary) add(said, truth bool) {
+	switch {
+	case said && truth:
+		b.tp++
+	case said:
+		b.fp++
+	case truth:
+		b.fn++
+	default:
+		b.tn++
+	}
+}
+
+func (b binary) score() (precision, recall, f1 float64) {
+	precision = float64(b.tp) / float64(max(1, b.tp+b.fp))
+	recall = float64(b.tp) / float64(max(1, b.tp+b.fn))
+	return precision, recall, 2 * precision * recall / max(1e-9, precision+recall)
+}
+
+func TestSameName(t *testing.T) {
+	t.Parallel()
+	pairs := readNamePairs(t)
+	if len(pairs) < 250 {
+		t.Fatalf("only %d pairs were read", len(pairs))
+	}
+	t.Run("tells one name from two", func(t *testing.T) {
+		var all, people, plain binary
+		for _, p := range pairs {
+			same, score := SameName(p.a, p.b)
+			back, _ := SameName(p.b, p.a)
+			if same != back {
+				t.Errorf("%q and %q: the answer depends on their order", p.a, p.b)
+			}
+			if same != p.same {
+				t.Logf("same=%v said %v (%.2f, %s): %q and %q", p.same, same, score, CompareNames(p.a, p.b).Level, p.a, p.b)
+			}
+			all.add(same, p.same)
+			if p.person {
+				people.add(same, p.same)
+			}
+			plain.add(JaroWinkler(Fold(p.a), Fold(p.b)) >= 0.9, p.same)
+		}
+		p, r, f := all.score()
+		pp, pr, pf := people.score()
+		_, _, jw := plain.score()
+		t.Logf("%d pairs: P %.3f R %.3f F1 %.3f; people P %.3f R %.3f F1 %.3f; plain Jaro–Winkler F1 %.3f", len(pairs), p, r, f, pp, pr, pf, jw)
+		if f < 0.90 || p < 0.90 {
+			t.Errorf("F1 %.3f, P %.3f", f, p)
+		}
+	})
+}
+
+func TestJaroWinkler(t *testing.T) {
+	t.Parallel()
+	t.Run("agrees with another implementation", func(t *testing.T) {
+		for _, p := range readNamePairs(t) {
+			a, b := Fold(p.a), Fold(p.b)
+			// go-edlib counts half a swap where Winkler rounds down, so that it is lower by at most a sixth of a letter.
+			if want := float64(edlib.JaroSimilarity(a, b)); Jaro(a, b) < want-0.001 || Jaro(a, b) > want+0.06 {
+				t.Errorf("Jaro(%q, %q) = %.4f, go-edlib %.4f", a, b, Jaro(a, b), want)
+			}
+			if want := edlib.OSADamerauLevenshteinDistance(a, b); EditDistance(a, b) != want {
+				t.Errorf("EditDistance(%q, %q) = %d, go-edlib %d", a, b, EditDistance(a, b), want)
+			}
+		}
+	})
+}
