@@ -37,12 +37,12 @@ type step struct {
 
 // deliver makes one attempt of a delivery, if it is due and nobody else is at
 // it, and records it. Whatever the receiver does is no error; an error is a
-// fault of ours, and the attempt is made again when its lease has run out.
-func (s *Service) deliver(ctx context.Context, id string) (step, error) {
+// fault of ours, and the attempt is made again. job is the River job that runs.
+func (s *Service) deliver(ctx context.Context, id string, job int64) (step, error) {
 	config := s.Config.withDefaults()
 	var a *admission
 	err := s.briefly(ctx, func(ctx context.Context) (err error) {
-		a, err = s.store.admit(ctx, s.DB, id, ident.NewUUID(), config.MaxAge)
+		a, err = s.store.admit(ctx, s.DB, id, job, ident.NewUUID(), config.MaxAge)
 		return err
 	})
 	if err != nil {

@@ -31,24 +31,25 @@ import (
 // bundle is a dispatch service on a database of its own, with one company and one live key.
 type bundle struct {
 	*Service
-	t         *testing.T
+	t         testing.TB
 	db        *pgtest.DB
 	principal *access.Principal
 	policy    egress.Policy
 	logs      *lockedBuffer
+	workers   int
 }
 
 // quick makes retries come soon; statuses that ask for a minute still get it.
 var quick = []time.Duration{30 * time.Millisecond}
 
-func setup(t *testing.T) *bundle {
+func setup(t testing.TB) *bundle {
 	t.Helper()
 	db := pgtest.New(t)
 	box, err := seal.New(bytes.Repeat([]byte{1}, seal.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bundle{t: t, db: db, logs: new(lockedBuffer), policy: egress.Policy{
+	b := &bundle{t: t, db: db, logs: new(lockedBuffer), workers: 16, policy: egress.Policy{
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AllowHTTP: true, RootCAs: x509.NewCertPool(),
 	}}
 	log := slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -138,7 +139,7 @@ func (b *bundle) work() *jobs.Worker {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &DeliveryWorker{Service: b.Service})
 	river.AddWorker(workers, &UpkeepWorker{Service: b.Service})
-	w, err := jobs.NewWorker(b.db.Pool(b.t), workers, jobs.WorkerConfig{NodeID: ident.NewUUID(), WebhookWorkers: 16, Log: b.Log})
+	w, err := jobs.NewWorker(b.db.Pool(b.t), workers, jobs.WorkerConfig{NodeID: ident.NewUUID(), WebhookWorkers: b.workers, Log: b.Log})
 	if err != nil {
 		b.t.Fatal(err)
 	}

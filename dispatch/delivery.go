@@ -38,6 +38,7 @@ type Delivery struct {
 	NextAttemptAt *time.Time `bun:"next_attempt_at"`
 	LeaseID       *string    `bun:"lease_id"`
 	LeaseUntil    *time.Time `bun:"lease_until"`
+	LeaseJobID    *int64     `bun:"lease_job_id"`
 	JobID         *int64     `bun:"job_id"`
 	CreatedAt     time.Time  `bun:"created_at,nullzero,default:now()"`
 	CompletedAt   *time.Time `bun:"completed_at"`

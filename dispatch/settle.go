@@ -44,16 +44,18 @@ type sealedSecret struct {
 	Hex string `json:"secret"`
 }
 
-// admit takes the lease of a delivery that is due, and counts the attempt; nil when it may not be attempted now.
-func (store) admit(ctx context.Context, db bun.IDB, id, lease string, maxAge time.Duration) (*admission, error) {
+// admit takes the lease of a delivery that is due, and counts the attempt; nil
+// when it may not be attempted now. A lease that an earlier execution of the same
+// job holds is taken over at once: River runs a job again only when it has given that execution up for dead.
+func (store) admit(ctx context.Context, db bun.IDB, id string, job int64, lease string, maxAge time.Duration) (*admission, error) {
 	a := new(admission)
 	err := db.NewRaw(`
 		UPDATE deliveries d
-		   SET lease_id = ?, lease_until = now() + make_interval(secs => w.timeout_millis / 1000.0 + ?), attempts = d.attempts + 1
+		   SET lease_id = ?, lease_job_id = ?, lease_until = now() + make_interval(secs => w.timeout_millis / 1000.0 + ?), attempts = d.attempts + 1
 		  FROM webhooks w
 		 WHERE d.id = ? AND w.id = d.webhook_id AND w.enabled AND w.deleted_at IS NULL
 		   AND d.status IN `+open+` AND d.body IS NOT NULL
-		   AND (d.lease_until IS NULL OR d.lease_until < now())
+		   AND (d.lease_until IS NULL OR d.lease_until < now() OR d.lease_job_id = ?)
 		   AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= now() + make_interval(secs => ?))
 		   AND d.created_at > now() - make_interval(secs => ?)
 		RETURNING d.id, d.event_id, d.body, d.attempts, extract(epoch FROM now() - d.created_at)::float8 AS age, d.lease_id,
@@ -61,7 +63,7 @@ func (store) admit(ctx context.Context, db bun.IDB, id, lease string, maxAge tim
 		          (SELECT jsonb_agg(jsonb_build_object('id', s.id, 'secret', encode(s.secret, 'hex')) ORDER BY s.created_at DESC, s.id DESC)
 		             FROM webhook_secrets s
 		            WHERE s.webhook_id = w.id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets`,
-		lease, leaseMargin.Seconds(), id, dueSlack.Seconds(), maxAge.Seconds()).Scan(ctx, a)
+		lease, job, leaseMargin.Seconds(), id, job, dueSlack.Seconds(), maxAge.Seconds()).Scan(ctx, a)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -110,7 +112,7 @@ func (store) giveUp(ctx context.Context, db bun.IDB, id string) error {
 
 // release gives the lease back without an outcome, when the attempt was cut short by us.
 func (store) release(ctx context.Context, db bun.IDB, a *admission) error {
-	_, err := db.NewRaw(`UPDATE deliveries SET lease_id = NULL, lease_until = NULL WHERE id = ? AND lease_id = ?`, a.DeliveryID, a.LeaseID).Exec(ctx)
+	_, err := db.NewRaw(`UPDATE deliveries SET lease_id = NULL, lease_until = NULL, lease_job_id = NULL WHERE id = ? AND lease_id = ?`, a.DeliveryID, a.LeaseID).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("release delivery %s: %w", a.DeliveryID, err)
 	}
@@ -125,7 +127,7 @@ func (store) record(ctx context.Context, db bun.IDB, a *admission, log *Delivery
 	err := db.NewRaw(`
 		WITH done AS (
 			UPDATE deliveries d
-			   SET status = ?0, lease_id = NULL, lease_until = NULL,
+			   SET status = ?0, lease_id = NULL, lease_until = NULL, lease_job_id = NULL,
 			       next_attempt_at = CASE WHEN ?0 = 'RETRYING' THEN now() + make_interval(secs => ?1) END,
 			       completed_at = CASE WHEN ?0 <> 'RETRYING' THEN now() END
 			 WHERE d.id = ?2 AND d.lease_id = ?3 AND d.status IN `+open+`

@@ -54,7 +54,7 @@ func (*DeliveryWorker) Timeout(*river.Job[DeliveryArgs]) time.Duration {
 
 // Work makes one attempt and snoozes until the next one is due.
 func (w *DeliveryWorker) Work(ctx context.Context, job *river.Job[DeliveryArgs]) error {
-	next, err := w.Service.deliver(ctx, job.Args.DeliveryID)
+	next, err := w.Service.deliver(ctx, job.Args.DeliveryID, job.ID)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ CREATE TABLE deliveries (
     next_attempt_at timestamptz,
     lease_id        text,
     lease_until     timestamptz,
+    lease_job_id    bigint, -- whose execution holds the lease
     job_id          bigint,
     created_at      timestamptz NOT NULL DEFAULT now(),
     completed_at    timestamptz,
