@@ -73,3 +73,6 @@ type RunCredits struct {
 	Released int64 `bun:"released"`
 	Held     int64 `bun:"held"`
 }
+
+// IsNode marks Account as a GraphQL Node.
+func (*Account) IsNode() {}

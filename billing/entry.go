@@ -72,3 +72,6 @@ type LedgerEntryEdge struct{ page.Edge[*Entry] }
 type LedgerEntryConnection struct {
 	page.Connection[LedgerEntryEdge, *Entry]
 }
+
+// IsNode marks Entry as a GraphQL Node.
+func (*Entry) IsNode() {}

@@ -3,6 +3,7 @@ package billing_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 	"github.com/enrichd/enrichd/internal/pgtest"
 )
 
-// bundle is one database with a ledger on it.
+// bundle is one database with a ledger on it. pgtest audits the ledger when the test ends.
 type bundle struct {
 	*billing.Ledger
 	t testing.TB
@@ -24,11 +25,35 @@ func setup(t testing.TB) *bundle {
 	return &bundle{&billing.Ledger{DB: pgtest.New(t).Bun}, t}
 }
 
-// company opens an account and grants credits to it when there are any.
-func (b *bundle) company(id string, mode billing.Mode, limit *int64, credits int64) string {
+// exec runs one statement of the test's own.
+func (b *bundle) exec(query string, args ...any) {
 	b.t.Helper()
-	ctx := context.Background()
-	err := pg.InTx(ctx, b.DB, func(ctx context.Context, tx bun.Tx) error {
+	if _, err := b.DB.NewRaw(query, args...).Exec(context.Background()); err != nil {
+		b.t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// count runs a query that answers with one number.
+func (b *bundle) count(query string, args ...any) (n int64) {
+	b.t.Helper()
+	if err := b.DB.NewRaw(query, args...).Scan(context.Background(), &n); err != nil {
+		b.t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// setClock makes the ledger's clock stand at the time.
+func (b *bundle) setClock(at time.Time) {
+	b.t.Helper()
+	b.exec("CREATE TABLE IF NOT EXISTS test_clock AS SELECT now() AS at")
+	b.exec("UPDATE test_clock SET at = ?", at)
+	b.exec("CREATE OR REPLACE FUNCTION billing_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM test_clock'")
+}
+
+// open opens an account for a new company.
+func (b *bundle) open(id string, mode billing.Mode, limit *int64) string {
+	b.t.Helper()
+	err := pg.InTx(context.Background(), b.DB, func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewRaw("INSERT INTO companies (id, name) VALUES (?, ?)", id, id).Exec(ctx); err != nil {
 			return err
 		}
@@ -37,39 +62,57 @@ func (b *bundle) company(id string, mode billing.Mode, limit *int64, credits int
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	return id
+}
+
+// prepaid opens a prepaid account with credits that never expire.
+func (b *bundle) prepaid(id string, credits int64) string {
+	b.t.Helper()
+	b.open(id, billing.Prepaid, nil)
 	if credits > 0 {
 		b.grant(billing.Grant{CompanyID: id, Credits: credits})
 	}
 	return id
 }
 
-var keys int
+var serial atomic.Int64
 
 // grant grants, with a key of its own unless one is given.
 func (b *bundle) grant(g billing.Grant) *billing.Entry {
 	b.t.Helper()
 	if g.Key == "" {
-		g.Key = fmt.Sprintf("key-%d", time.Now().UnixNano())
+		g.Key = fmt.Sprintf("key-%d", serial.Add(1))
 	}
 	if g.Kind == "" {
 		g.Kind = billing.KindGrant
 	}
-	e, _, err := b.Ledger.Grant(context.Background(), g)
+	e, _, err := b.Grant(context.Background(), g)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return e
 }
 
-// reserve holds n credits for the run, in a transaction of its own.
+// reserve holds n credits for the run, of which settled are released at once, in a transaction of its own.
 func (b *bundle) reserve(company, run string, n, settled int64) (rc billing.RunCredits, err error) {
+	return b.reserveFor(billing.Reservation{CompanyID: company, RunID: run, Hold: n, Required: n, Settled: settled})
+}
+
+func (b *bundle) reserveFor(r billing.Reservation) (rc billing.RunCredits, err error) {
+	r.Actor, r.ExpiresAt = "key", time.Now().Add(time.Hour)
 	err = pg.InTx(context.Background(), b.DB, func(ctx context.Context, tx bun.Tx) (err error) {
-		rc, err = b.Reserve(ctx, tx, billing.Reservation{
-			CompanyID: company, RunID: run, Hold: n, Required: n, Settled: settled, Actor: "key", ExpiresAt: time.Now().Add(time.Hour),
-		})
+		rc, err = b.Reserve(ctx, tx, r)
 		return err
 	})
 	return rc, err
+}
+
+// hold reserves and must succeed.
+func (b *bundle) hold(company, run string, n int64) {
+	b.t.Helper()
+	if _, err := b.reserve(company, run, n, 0); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // move moves in a transaction of its own.
@@ -81,6 +124,31 @@ func (b *bundle) move(captures []billing.Capture, settles []billing.Settle) (rc 
 	return rc, err
 }
 
+// capture captures the profiles of one run and returns its credits.
+func (b *bundle) capture(company, run string, profiles ...string) billing.RunCredits {
+	b.t.Helper()
+	var captures []billing.Capture
+	for _, p := range profiles {
+		captures = append(captures, billing.Capture{CompanyID: company, RunID: run, ProfileID: p})
+	}
+	rc, err := b.move(captures, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return rc[run]
+}
+
+// settle ends one run and returns its credits.
+func (b *bundle) settle(company, run string) billing.RunCredits {
+	b.t.Helper()
+	rc, err := b.move(nil, []billing.Settle{{CompanyID: company, RunID: run}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return rc[run]
+}
+
+// balance returns the account's figures.
 func (b *bundle) account(company string) *billing.Account {
 	b.t.Helper()
 	a, err := b.Account(context.Background(), company)
@@ -90,15 +158,12 @@ func (b *bundle) account(company string) *billing.Account {
 	return a
 }
 
-func TestSmoke(t *testing.T) {
-	b := setup(t)
-	c := b.company("acme", billing.Prepaid, nil, 10)
-	rc, err := b.reserve(c, "run1", 6, 2)
-	t.Log(rc, err)
-	m, err := b.move([]billing.Capture{{c, "run1", "p1"}, {c, "run1", "p2"}}, nil)
-	t.Log(m, err)
-	m, err = b.move([]billing.Capture{{c, "run1", "p1"}, {c, "run1", "p3"}}, []billing.Settle{{CompanyID: c, RunID: "run1"}})
-	t.Log(m, err)
-	_, err = b.reserve(c, "run2", 8, 0)
-	t.Logf("%v %+v", err, b.account(c))
+// expectBalance compares available and held.
+func (b *bundle) expectBalance(company string, available, held int64) {
+	b.t.Helper()
+	if a := b.account(company); a.Available != available || a.Held != held {
+		b.t.Errorf("available %d, held %d; expected %d, %d", a.Available, a.Held, available, held)
+	}
 }
+
+func ptr[T any](v T) *T { return &v }

@@ -56,15 +56,18 @@ WITH account AS MATERIALIZED (
 	  FROM billing_accounts AS a
 	 WHERE a.id IN (?accounts)
 ), asked AS MATERIALIZED (
-	-- captures that do not exist yet
+	-- captures that do not exist yet; LIMIT has each looked up by the unique index, whatever the statistics say
 	SELECT w.run_id, w.profile_id, w.place, r.account_id,
 	       coalesce(r.state = 'OPEN' AND row_number() OVER (PARTITION BY w.run_id ORDER BY w.place)
 	                                     <= r.amount - r.captured - r.released, false) AS covered
 	  FROM unnest(?capture_runs::text[], ?profiles::text[]) WITH ORDINALITY AS w (run_id, profile_id, place)
-	  LEFT JOIN billing_reservations AS r ON r.run_id = w.run_id AND r.account_id IN (?accounts)
-	 WHERE NOT EXISTS (
-			SELECT FROM billing_entries AS e
-			 WHERE e.account_id = r.account_id AND e.run_id = w.run_id AND e.profile_id = w.profile_id AND e.kind = 'CAPTURE')
+	  LEFT JOIN billing_reservations AS r ON r.run_id = w.run_id AND r.run_id IN (?runs) AND r.account_id IN (?accounts)
+	  LEFT JOIN LATERAL (
+			SELECT e.kind
+			  FROM billing_entries AS e
+			 WHERE e.account_id = r.account_id AND e.run_id = w.run_id AND e.profile_id = w.profile_id AND e.kind = 'CAPTURE'
+			 LIMIT 1) AS done ON true
+	 WHERE done.kind IS NULL
 ), captured AS (
 	INSERT INTO billing_entries (account_id, seq, d_held, d_captured, d_owed, available_after, held_after, at,
 	                             kind, run_id, profile_id, actor)
