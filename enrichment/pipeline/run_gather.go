@@ -114,7 +114,7 @@ func (g *gather) wait(ctx context.Context) {
 func (g *gather) advance(ctx context.Context) {
 	if g.stage == Lookup {
 		over := g.inFlight[Lookup] == 0 || g.elapsed() >= g.cfg.LookupEnd
-		ready := g.inFlight[Crawl] == 0 || g.elapsed() >= g.cfg.DiscoverAt
+		ready := g.elapsed() >= g.cfg.DiscoverAt || g.inFlight[Crawl] == 0 && !g.awaitsCheck()
 		if !over || !ready {
 			return
 		}
@@ -334,17 +334,32 @@ func (g *gather) worthSearching() bool {
 // enough is the stop rule: identity accepted; name, role, company and location
 // at Config.Enough; and one VALID address. Then no further search is made.
 func (g *gather) enough() bool {
+	c, certain := g.certain()
+	return certain && slices.ContainsFunc(c.Emails, func(e Email) bool { return e.Status == EmailValid })
+}
+
+// awaitsCheck says that only the check of an address, which is under way, still decides whether to search.
+func (g *gather) awaitsCheck() bool {
+	if len(g.early) == len(g.checks) || g.enough() {
+		return false
+	}
+	_, certain := g.certain()
+	return certain
+}
+
+// certain answers what is accepted so far, and whether all but an address is at Config.Enough.
+func (g *gather) certain() (*Candidate, bool) {
 	f := fuser{cfg: g.cfg, order: g.r.order(), policies: g.r.policies(), known: g.known, checks: g.checks}
 	c, _ := f.candidate()
-	if c == nil || !slices.ContainsFunc(c.Emails, func(e Email) bool { return e.Status == EmailValid }) {
-		return false
+	if c == nil {
+		return nil, false
 	}
 	for _, field := range []string{FieldName, FieldCurrentRole, FieldCurrentCompany, FieldLocation} {
 		if !slices.ContainsFunc(c.AllFacts, func(f Fact) bool { return f.Name == field && f.Confidence >= g.cfg.Enough }) {
-			return false
+			return nil, false
 		}
 	}
-	return true
+	return c, true
 }
 
 func (g *gather) source(name string) Source {
