@@ -201,6 +201,9 @@ func isCapitals(token string) bool {
 func isInitial(token string) bool {
 	letters := 0
 	for _, r := range token {
+		if unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana) {
+			return false
+		}
 		if unicode.IsLetter(r) {
 			letters++
 		}

@@ -369,7 +369,7 @@ func writtenSimilarity(a, b nameToken) float64 {
 	}
 	if a.frame == b.frame && len(a.frame) > 1 && shorter > 2 {
 		// The same consonants: only vowels differ, as romanisations do.
-		if len(a.frame) > 2 {
+		if len(a.frame) > 2 && shorter > 4 {
 			sim = max(sim, 0.86)
 		} else {
 			sim = max(sim, 0.76)

@@ -69,7 +69,7 @@ func readable(s string) string {
 // spelling answers a key under which the romanisations of one name fall
 // together: Sergey and Sergei, Müller and Mueller, Yousef and Jusuf. word is folded.
 func spelling(word string) string {
-	return collapse(vowelPairs.Replace(soundPairs.Replace(servant(word))))
+	return collapse(vowelPairs.Replace(soundPairs.Replace(faith(servant(word)))))
 }
 
 // soundPairs writes consonants that romanisations spell differently in one way.
@@ -98,6 +98,16 @@ func servant(word string) string {
 		rest = rest[1:]
 	}
 	return "abd" + rest
+}
+
+// faith writes the ending of "… of the faith" names in one way: Jalaluddin, Jalal al-Din, Jalaleddine.
+func faith(word string) string {
+	for _, end := range []string{"uddin", "eddin", "aldin", "addin", "uldin", "eldin", "udin", "uddeen", "eddine"} {
+		if stem, ok := strings.CutSuffix(word, end); ok && len(stem) > 2 {
+			return stem + "din"
+		}
+	}
+	return word
 }
 
 // collapse leaves one of doubled letters and drops a silent final h or e.

@@ -224,7 +224,7 @@ func compareOrgs(a, b string) NameComparison {
 	if acronym(oa, ob) || acronym(ob, oa) {
 		return NameComparison{Level: NameInitial, Score: 0.84 - form, Same: form == 0}
 	}
-	pairs := align(ta, tb, wordSimilarity)
+	pairs := align(ta, tb, termSimilarity)
 	weight := wordWeight
 	var all, agreed, leftA, leftB, worst float64
 	worst = 1
@@ -295,6 +295,14 @@ func wordWeight(t nameToken) float64 {
 		return 0.8
 	}
 	return 1
+}
+
+// termSimilarity compares two words of organisations' names: as names, and without the plural.
+func termSimilarity(a, b nameToken) (float64, NameLevel) {
+	if a.text != b.text && min(len(a.text), len(b.text)) > 3 && strings.TrimSuffix(a.text, "s") == strings.TrimSuffix(b.text, "s") {
+		return 0.97, NameSpelling
+	}
+	return wordSimilarity(a, b)
 }
 
 // countryIn says that a country stands among the words without a partner.
