@@ -136,7 +136,10 @@ func makeReachable(dir string, owner account) error {
 		return fmt.Errorf("state directory: %w", err)
 	}
 	home, _ := os.UserHomeDir()
-	temp, _ := filepath.EvalSymlinks(os.TempDir())
+	temp, err := filepath.EvalSymlinks(os.TempDir())
+	if err != nil {
+		temp = "/tmp"
+	}
 	for at, depth := real, 0; at != "/"; at, depth = filepath.Dir(at), depth+1 {
 		info, err := os.Stat(at)
 		if err != nil {

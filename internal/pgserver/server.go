@@ -215,7 +215,7 @@ func (s *Server) Stop() error {
 		return fmt.Errorf("stop private PostgreSQL in %s: %w", s.dir, err)
 	}
 	removeShortSocketDir(s.state.Socket, s.dir)
-	if s.fast {
+	if s.fast && s.err == nil {
 		_ = os.WriteFile(s.path(cleanMark), nil, 0o600) // without it the data is made anew, which is safe
 	}
 	s.log.Info("private PostgreSQL stopped", "dir", s.dir, "stopped_in", time.Since(began).Round(time.Millisecond))

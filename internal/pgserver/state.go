@@ -100,27 +100,29 @@ func answers(socket string) bool {
 	return true
 }
 
-// acquireLock takes the directory for this process. It tries for a moment,
-// because an attaching process touches the lock to see whether it is held, and
-// for longer when the holder is one command that will soon be over.
+// acquireLock takes the directory for this process. A server that is up refuses
+// us after a moment (an attaching process touches the lock too, to see whether it
+// is held). One that is coming up or going down, or is held by one command only,
+// is waited for.
 func acquireLock(ctx context.Context, dir string) (*os.File, error) {
 	lock, err := openLockFile(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, err
 	}
+	const moment = 250 * time.Millisecond
 	began := time.Now()
+	var upSince time.Time
 	for !tryLock(lock, syscall.LOCK_EX) {
-		patience := 250 * time.Millisecond
 		holder, err := readState(dir)
-		if err == nil && holder.Transient {
-			patience = startTimeout
+		up := err == nil && !holder.Transient
+		if !up {
+			upSince = time.Time{}
+		} else if upSince.IsZero() {
+			upSince = time.Now()
 		}
-		if time.Since(began) > patience {
+		if up && time.Since(upSince) > moment || time.Since(began) > startTimeout {
 			_ = lock.Close()
-			if err == nil {
-				return nil, fmt.Errorf("%w (process %d)", ErrRunning, holder.Launcher)
-			}
-			return nil, ErrRunning
+			return nil, fmt.Errorf("%w (process %d)", ErrRunning, holder.Launcher)
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
