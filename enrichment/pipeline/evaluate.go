@@ -58,14 +58,15 @@ type evaluation struct {
 	cfg      Config
 	known    Known
 	c        *Candidate
-	jobs     []job // behind c.Experience, same order
+	jobs     []job  // behind c.Experience, same order
+	disputed []Fact // accepted or not, what sources disagree on
 	identity float64
 	all      []Evidence // the strongest of each source: what "nothing was found" rests on
 }
 
 // evaluate fills score, rationale, points, flags and detailed rationale of a fused candidate, and says each as a fact.
-func evaluate(cfg Config, k Known, c *Candidate, jobs []job) {
-	e := evaluation{cfg: cfg, known: k, c: c, jobs: jobs, all: perSource(c.AllFacts)}
+func evaluate(cfg Config, k Known, c *Candidate, jobs []job, contested []Fact) {
+	e := evaluation{cfg: cfg, known: k, c: c, jobs: jobs, disputed: append(slices.Clone(c.AllFacts), contested...), all: perSource(c.AllFacts)}
 	for _, m := range k.Matches {
 		if m.Band == BandAccept {
 			e.identity = max(e.identity, m.Probability)
@@ -177,7 +178,7 @@ func (e *evaluation) redFlags(criteria []criterion) []statement {
 			flags = append(flags, statement{c.gap, c.evidence})
 		}
 	}
-	for _, f := range e.c.AllFacts {
+	for _, f := range e.disputed {
 		if len(f.Conflicts) > 0 && f.Conflicts[0].Confidence >= e.cfg.Accept/2 {
 			other := f.Conflicts[0]
 			text := fmt.Sprintf("Sources disagree on %s: %s (%s) or %s (%s)", fieldWords[f.Name], shown(f.Value), f.Evidence[0].Source, shown(other.Value), other.Evidence[0].Source)

@@ -44,6 +44,8 @@ type fuser struct {
 	checks   map[string]EmailCheck // by addressKey
 
 	held map[string][]holding // by field
+	// contested are values that their own contradiction kept from being accepted, with what contradicts them.
+	contested []Fact
 }
 
 // holding is one claim with what it is worth.
@@ -69,7 +71,7 @@ type value struct {
 }
 
 // candidate answers the fused candidate, not yet evaluated, with the positions
-// behind its experience, or nil when no identity or no fact is accepted.
+// behind its experience, or nil when no identity or no fact is accepted. Call it once for each fuser.
 func (f *fuser) candidate() (*Candidate, []job) {
 	if !slices.ContainsFunc(f.known.Matches, func(m IdentityMatch) bool { return m.Band == BandAccept }) {
 		return nil, nil
@@ -116,13 +118,16 @@ func (f *fuser) single(c *Candidate, field string, key func(string) string, same
 	if len(others) > 0 {
 		confidence *= 1 - f.cfg.ConflictWeight*others[0].confidence
 	}
-	if rounded(confidence) < f.cfg.Accept {
-		return "", false
-	}
 	fact := winner.fact(field, winner.text, confidence)
 	for _, o := range others {
 		alike := o.fact(field, o.text, o.confidence)
 		fact.Conflicts = append(fact.Conflicts, FactConflict{Value: alike.Value, Confidence: alike.Confidence, Evidence: alike.Evidence})
+	}
+	if fact.Confidence < f.cfg.Accept {
+		if rounded(winner.confidence) >= f.cfg.Accept {
+			f.contested = append(f.contested, fact)
+		}
+		return "", false
 	}
 	c.AllFacts = append(c.AllFacts, fact)
 	return winner.text, true

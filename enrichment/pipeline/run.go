@@ -151,7 +151,7 @@ func (r *Runner) conclude(cfg Config, rec recording, k Known) Result {
 	answered, missing, losses := r.standings(rec.answers)
 	f := fuser{cfg: cfg, order: r.order(), policies: r.policies(), known: k, checks: rec.checks}
 	if c, jobs := f.candidate(); c != nil {
-		evaluate(cfg, k, c, jobs)
+		evaluate(cfg, k, c, jobs, f.contested)
 		res := Result{Outcome: Enriched, Candidate: c, Missing: missing, Identifiers: identifiers(k)}
 		if len(missing) > 0 {
 			res.Outcome = Partial
