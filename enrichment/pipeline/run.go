@@ -17,7 +17,9 @@ type Runner struct {
 	Verifier Verifier
 	// Identify turns a link or address into its canonical identifier (enrichment/extract has it).
 	Identify func(string) (Identifier, bool)
-	Config   Config
+	// Prepare may put another input in the place of the caller's before anything is done; nil leaves it. The sandbox has its own people.
+	Prepare func(Input) Input
+	Config  Config
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// OnPanic is told where something panicked, and the value with its stack; for the log.
@@ -31,10 +33,10 @@ func (r *Runner) Abandoned() int64 { return r.abandoned.Load() }
 
 // Failure codes of a Result; the set grows.
 const (
-	FailureTimeout     = "TIMED_OUT"       // every source was silent, or the profile's own time ended
-	FailureSourcesLost = "SOURCES_LOST"    // every source was lost, at least one to an error
-	FailureRefused     = "SOURCES_REFUSED" // every source refused; asking again would not help
-	FailureInternal    = "INTERNAL"        // a fault of ours
+	FailureTimeout     = "timeout"         // every source was silent, or the profile's own time ended
+	FailureSourcesLost = "sources_lost"    // every source was lost, at least one to an error
+	FailureRefused     = "sources_refused" // every source refused; asking again would not help
+	FailureInternal    = "internal"        // a fault of ours
 )
 
 // Run takes one profile through the eight stages and answers what came of it.
@@ -58,6 +60,9 @@ func (r *Runner) Run(ctx context.Context, runID string, in Input, p Progress) (r
 		cfg = cfg.within(time.Until(deadline) - cfg.SettleTime)
 	}
 	p.Stage(Normalize, false)
+	if r.Prepare != nil {
+		in = r.Prepare(in)
+	}
 	rec := recording{runID: runID, start: start, seed: NormalizeInput(in, r.identify)}
 
 	g := newGather(r, cfg, rec, p)

@@ -30,17 +30,17 @@ const reservedPause = 2500 * time.Millisecond
 // reservedAt is when the sandbox's pages were, as it says, fetched: always the same, so that its results are.
 var reservedAt = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// ReservedInput is the profile behind a reserved id, which no company has
-// imported; ok is false for any other id.
-func ReservedInput(profileID string) (in pipeline.Input, ok bool) {
-	switch profileID {
+// SandboxInput puts the sandbox's own person behind a reserved id, which no
+// company has imported; any other profile stays as it is. It is the sandbox runner's Prepare.
+func SandboxInput(in pipeline.Input) pipeline.Input {
+	switch in.ProfileID {
 	case ReservedSuccess, ReservedNoEmail, ReservedPartial, ReservedNoMatch, ReservedTimeout, ReservedFailure, ReservedSuppressed, ReservedSlow:
-		return pipeline.Input{
-			ProfileID: profileID, Name: "Ada Testperson", Location: "Lisbon, Portugal", CurrentCompany: "Sandbox Analytics",
-			Skills: []string{}, Emails: []string{}, Links: []string{reservedPage},
-		}, true
+		in = pipeline.Input{
+			ProfileID: in.ProfileID, Name: "Ada Testperson", Location: "Lisbon, Portugal", CurrentCompany: "Sandbox Analytics",
+			Skills: []string{}, Emails: []string{}, Links: []string{reservedPage}, Brief: in.Brief,
+		}
 	}
-	return pipeline.Input{}, false
+	return in
 }
 
 // Addresses of the sandbox's own person. The names cannot exist (RFC 2606), and nothing is ever asked of them.
@@ -49,10 +49,10 @@ const (
 	reservedEmail = "ada@ada.sandbox.example"
 )
 
-// Reserved are the sources and the verifier that test keys reach, and nothing
-// else: they ask no network and answer the same bytes every time.
-func Reserved() ([]pipeline.Source, pipeline.Verifier) {
-	return []pipeline.Source{reserved{name: "sandbox"}, reserved{name: "sandbox_second"}}, reservedVerifier{}
+// Sandbox are the sources that test keys reach, and nothing else: they ask no
+// network and answer the same bytes every time. SandboxVerifier goes with them.
+func Sandbox() []pipeline.Source {
+	return []pipeline.Source{reserved{name: "sandbox"}, reserved{name: "sandbox_second"}}
 }
 
 // reserved is one sandbox source. The second one exists so that it can be lost.
@@ -169,11 +169,11 @@ func (r reserved) Read(k pipeline.Known, answers []pipeline.Answer) []pipeline.R
 	return records
 }
 
-// reservedVerifier says of the sandbox's addresses what they are for.
-type reservedVerifier struct{}
+// SandboxVerifier says of the sandbox's addresses what they are for.
+type SandboxVerifier struct{}
 
 // Check answers VALID for what the sandbox publishes, without asking anybody.
-func (reservedVerifier) Check(_ context.Context, address string, published bool) pipeline.EmailCheck {
+func (SandboxVerifier) Check(_ context.Context, address string, published bool) pipeline.EmailCheck {
 	check := pipeline.EmailCheck{Address: address, Status: pipeline.EmailUnknown, Method: pipeline.EmailDNSOnly, Reasons: []string{}}
 	if published && strings.HasSuffix(address, ".sandbox.example") {
 		check.Status, check.Method, check.Reasons = pipeline.EmailValid, pipeline.EmailSelfPublished, []string{"published"}
