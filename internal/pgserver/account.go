@@ -136,10 +136,6 @@ func makeReachable(dir string, owner account) error {
 		return fmt.Errorf("state directory: %w", err)
 	}
 	home, _ := os.UserHomeDir()
-	temp, err := filepath.EvalSymlinks(os.TempDir())
-	if err != nil {
-		temp = "/tmp"
-	}
 	for at, depth := real, 0; at != "/"; at, depth = filepath.Dir(at), depth+1 {
 		info, err := os.Stat(at)
 		if err != nil {
@@ -149,7 +145,7 @@ func makeReachable(dir string, owner account) error {
 			continue
 		}
 		ours := int(info.Sys().(*syscall.Stat_t).Uid) == 0 && at != home && at != "/root"
-		if !ours || depth > 1 && !strings.HasPrefix(at, temp+"/") {
+		if !ours || depth > 1 && !temporary(at) {
 			return fmt.Errorf("user %s, as whom PostgreSQL runs under root, cannot reach %s because %s is closed to it (mode %04o); choose a state directory such as %s (ENRICHD_STATE_DIR), or set DATABASE_URL",
 				owner.name, dir, at, info.Mode().Perm(), filepath.Dir(DefaultDir()))
 		}
@@ -158,6 +154,15 @@ func makeReachable(dir string, owner account) error {
 		}
 	}
 	return nil
+}
+
+// temporary reports whether dir is, or lies beneath, the directory of temporary files.
+func temporary(dir string) bool {
+	if strings.HasPrefix(dir, "/tmp/") {
+		return true
+	}
+	temp, err := filepath.EvalSymlinks(os.TempDir())
+	return err == nil && (dir == temp || strings.HasPrefix(dir, temp+"/"))
 }
 
 // passable reports whether owner may walk through the directory.
