@@ -2,25 +2,211 @@ package extract
 
 import (
 	"net/url"
+	"slices"
+	"strings"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
+
+	"github.com/enrichd/enrichd/enrichment/pipeline"
 )
+
+const extractorLink = "link/1"
 
 // Page reads one document and tells what it says about whom. It reads HTML,
 // and JSON documents that are a JSON Resume or JSON-LD. It never fails: from a
 // document that it cannot read come empty Facts of an unclear kind.
 func Page(d Document) *Facts {
-	f := &Facts{URL: withoutFragment(d.URL), Truncated: len(d.Body) > MaxBytes}
+	f := &Facts{URL: withoutFragment(d.URL), Truncated: len(d.Body) > MaxBytes, Links: []Link{}}
 	source := decode(d.ContentType, d.Body[:min(len(d.Body), MaxBytes)])
-	t := parseTree(source)
-	f.Truncated = f.Truncated || t.truncated
-	base := baseURL(t, d.URL)
-	f.Links = pageLinks(t, f.URL, base)
-	if f.OptOut = optOut(t, d.Header); f.OptOut != "" {
+	if isJSON(d, source) {
+		f.json(source, d.Header)
 		return f
 	}
+	t := parseTree(source)
+	f.Truncated = f.Truncated || t.truncated
+	f.page(t, d.Header)
 	return f
+}
+
+// isJSON tells JSON documents by their type, or by how they begin where the type says nothing.
+func isJSON(d Document, source string) bool {
+	kind, _, _ := strings.Cut(strings.ToLower(d.ContentType), ";")
+	kind = strings.TrimSpace(kind)
+	if strings.HasSuffix(kind, "/json") || strings.HasSuffix(kind, "+json") {
+		return true
+	}
+	begins := strings.TrimLeftFunc(source[:min(len(source), 200)], func(r rune) bool { return isSpace(r) || r == '\ufeff' })
+	return (kind == "" || kind == "text/plain" || kind == "application/octet-stream") && strings.HasPrefix(begins, "{")
+}
+
+// json reads a document that is JSON.
+func (f *Facts) json(source string, header map[string]string) {
+	if f.OptOut = optOut(nil, header); f.OptOut != "" {
+		return
+	}
+	values := readJSON(source)
+	var candidates []candidate
+	for _, v := range values {
+		if who, ok := jsonResume(v); ok {
+			candidates = append(candidates, candidate{who, asSubject})
+		}
+	}
+	if len(candidates) == 0 {
+		g := newGraph(extractorJSONLD, values)
+		candidates = schemaCandidates(g, f.URL)
+	}
+	f.Person, f.Kind, _ = whose(candidates)
+}
+
+// page reads an HTML document.
+func (f *Facts) page(t *tree, header map[string]string) {
+	base := baseURL(t, f.URL)
+	f.Links = pageLinks(t, f.URL, base)
+	f.Title = pageTitle(t)
+	if f.OptOut = optOut(t, header); f.OptOut != "" {
+		return
+	}
+	shown := findAddresses(t)
+	f.NoContact = noContactNotice(strings.Join(shown.lines, "\n"))
+
+	ld, micro, rdfa := jsonldScripts(t), microdataItems(t, base), rdfaItems(t, base)
+	meta := readMeta(t)
+	candidates := schemaCandidates(ld, f.URL)
+	candidates = append(candidates, cardCandidates(parseMicroformats(t, base), f.URL)...)
+	candidates = append(candidates, schemaCandidates(micro, f.URL)...)
+	candidates = append(candidates, schemaCandidates(rdfa, f.URL)...)
+	structured := slices.ContainsFunc(candidates, func(c candidate) bool { return len(c.facts.Names) > 0 })
+	if who, ok := meta.person(); ok {
+		strength := asTop
+		if structured {
+			strength = asAuthor // weak: it adds to somebody, it does not decide
+		}
+		candidates = append(candidates, candidate{who, strength})
+	} else if who, ok := textPerson(t, f.Title, meta); ok && !structured && !manyPeople(ld, micro, rdfa) {
+		candidates = append(candidates, candidate{who, asTop})
+	}
+	var strength int
+	f.Person, f.Kind, strength = whose(candidates)
+	if f.Kind != pipeline.Person {
+		if len(candidates) == 0 && (ld.organisation(f.URL) || micro.organisation(f.URL)) {
+			f.Kind = pipeline.Organisation
+		}
+		return
+	}
+	if strength > asAuthor {
+		// An author need not own the page, so addresses and links that merely stand on it are not the author's.
+		f.addAddresses(shown.found)
+		f.addAccounts()
+	}
+	f.Bio = bio(t, t.nodes, f.URL)
+}
+
+// addAddresses takes over the addresses that the page shows. On a page with
+// many, only those that resemble the person's name are.
+func (f *Facts) addAddresses(found []Value) {
+	const few = 3
+	for _, v := range found {
+		local, _, _ := strings.Cut(strings.ToLower(v.Text), "@")
+		if len(found) > few && !resembles(local, f.Person.Names) {
+			continue
+		}
+		appendValue(&f.Person.Emails, v)
+	}
+}
+
+// resembles tells whether a local part contains a word of one of the names.
+func resembles(local string, names []Value) bool {
+	for _, n := range names {
+		for _, w := range nameWords(n.Text) {
+			if len(w) >= 3 && strings.Contains(local, w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// addAccounts takes over the accounts that the page links to as its person's
+// own: by rel="me", or as the only account with a service, under a link that
+// carries the service's name, the account's name, or an icon alone.
+func (f *Facts) addAccounts() {
+	type account struct {
+		link Link
+		id   pipeline.Identifier
+	}
+	byKind := map[string][]account{}
+	for _, l := range f.Links {
+		id, ok := Identify(l.URL)
+		if !ok {
+			continue
+		}
+		if l.Me() {
+			f.addLink(l, id)
+		}
+		if id.Kind != kindLink && id.Kind != kindWebsite && !slices.ContainsFunc(byKind[id.Kind], func(a account) bool { return a.id.Value == id.Value }) {
+			byKind[id.Kind] = append(byKind[id.Kind], account{l, id})
+		}
+	}
+	for _, l := range f.Links {
+		id, ok := Identify(l.URL)
+		if !ok || len(byKind[id.Kind]) != 1 || byKind[id.Kind][0].link.URL != l.URL {
+			continue
+		}
+		label := strings.ToLower(strings.TrimPrefix(strings.TrimSpace(l.Text), "@"))
+		account, _, _ := strings.Cut(id.Value, "@")
+		if label == "" || label == id.Value || label == account || len(strings.Fields(label)) <= 4 && serviceNamed(label, id.Kind) {
+			f.addLink(l, id)
+		}
+	}
+}
+
+// serviceNamed tells whether a short label names the service.
+func serviceNamed(label, kind string) bool {
+	for _, word := range serviceWords[kind] {
+		if strings.Contains(label, word) {
+			return true
+		}
+	}
+	return false
+}
+
+var serviceWords = map[string][]string{
+	kindGitHub: {"github"}, kindORCID: {"orcid"}, kindOpenAlex: {"openalex"}, kindLinkedIn: {"linkedin", "linked in"},
+	kindStackExchange: {"stack overflow", "stackoverflow", "stack exchange", "stackexchange", "mathoverflow"},
+	kindMastodon:      {"mastodon", "fediverse"}, kindBluesky: {"bluesky", "bsky"}, kindDBLP: {"dblp"}, kindWikidata: {"wikidata"}, kindTwitter: {"twitter", "x.com"},
+}
+
+func (f *Facts) addLink(l Link, id pipeline.Identifier) {
+	rel := ""
+	if len(l.Rel) > 0 {
+		rel = ` rel="` + strings.Join(l.Rel, " ") + `"`
+	}
+	appendValue(&f.Person.Links, Value{Text: id.URL, Snippet: snippet(`<a href="` + l.URL + `"` + rel + ">" + l.Text + "</a>"), Extractor: extractorLink})
+}
+
+// manyPeople tells whether structured data lists people without any being the main one.
+func manyPeople(graphs ...*graph) bool {
+	people := 0
+	for _, g := range graphs {
+		for _, v := range g.top {
+			for _, key := range []string{"employee", "employees", "member", "members", "founder", "founders", "itemListElement"} {
+				people += len(v.fields[key])
+			}
+		}
+	}
+	return people > 1
+}
+
+func pageTitle(t *tree) string {
+	title := ""
+	walk(t.doc, func(n *html.Node) bool {
+		if title == "" && n.Type == html.ElementNode && n.DataAtom == atom.Title && n.FirstChild != nil {
+			title = cut(squeeze(n.FirstChild.Data), maxSnippet)
+		}
+		return title == "" && n.DataAtom != atom.Template && n.DataAtom != atom.Svg
+	})
+	return title
 }
 
 // baseURL is what relative links are read against: the first <base> with an address, or the page.

@@ -123,3 +123,22 @@ func walk(n *html.Node, visit func(*html.Node) bool) {
 		walk(c, visit)
 	}
 }
+
+// shortText is the beginning of what an element shows, enough for a snippet.
+func shortText(n *html.Node) string {
+	var b strings.Builder
+	walk(n, func(c *html.Node) bool {
+		switch {
+		case b.Len() > 4*maxSnippet:
+			return false
+		case c.Type == html.TextNode:
+			b.WriteString(c.Data)
+		case c.Type == html.ElementNode && hiddenText(c.DataAtom):
+			return false
+		case special[c.DataAtom]:
+			b.WriteByte(' ')
+		}
+		return true
+	})
+	return squeeze(b.String()[:min(b.Len(), 8*maxSnippet)])
+}

@@ -22,6 +22,7 @@ const (
 type tree struct {
 	doc, head, body *html.Node
 	truncated       bool
+	nodes           int // elements
 	work            int
 }
 
@@ -41,7 +42,6 @@ type builder struct {
 	inBody  bool
 	text    strings.Builder // of the text node being collected
 	marked  int
-	nodes   int
 }
 
 // parseTree reads HTML. It never fails.

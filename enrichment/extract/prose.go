@@ -1,0 +1,155 @@
+package extract
+
+import (
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"codeberg.org/readeck/go-readability/v2"
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+)
+
+const (
+	extractorText = "text/1"
+	maxBio        = 2000
+	// Readability weighs every paragraph against every ancestor; beyond this it costs more than a bio is worth.
+	maxBioNodes = 4000
+)
+
+// textPerson finds a name on a page that has no data about people: the first
+// heading must be a plain personal name, and the title must confirm it; or the
+// heading introduces the person ("Hi, I'm Ada Lovelace").
+func textPerson(t *tree, title string, meta metaFacts) (who PersonFacts, ok bool) {
+	heading := ""
+	walk(t.body, func(n *html.Node) bool {
+		if heading == "" && n.Type == html.ElementNode && n.DataAtom == atom.H1 {
+			heading = text(n)
+		}
+		return heading == "" && n.DataAtom != atom.Template
+	})
+	name := introduced(heading)
+	if name == "" && personName(heading) && containsName(title, heading) {
+		name = heading
+	}
+	if author := meta["author"]; name == "" && personName(author.Text) && (containsName(title, author.Text) || containsName(heading, author.Text)) {
+		author.Extractor = extractorText
+		who.Names = []Value{author}
+		return who, true
+	}
+	if name == "" {
+		return who, false
+	}
+	who.Names = []Value{{Text: name, Snippet: snippet(heading), Extractor: extractorText}}
+	return who, true
+}
+
+// introduced is the name in "Hi, I'm Ada Lovelace" and its kin; "" without one.
+func introduced(heading string) string {
+	s := strings.TrimRight(strings.NewReplacer("’", "'", "👋", "", "!", ",").Replace(heading), " .!,")
+	lower := strings.ToLower(s)
+	if len(lower) != len(s) {
+		return ""
+	}
+	for _, opening := range []string{"i'm ", "i am ", "my name is ", "ich bin ", "mein name ist ", "je suis ", "je m'appelle ", "soy ", "me llamo ", "sono ", "ik ben "} {
+		if i := strings.Index(lower, opening); i >= 0 && i <= 12 && (i == 0 || lower[i-1] == ' ') {
+			name, _, _ := strings.Cut(s[i+len(opening):], ",")
+			if name = strings.TrimSpace(name); personName(name) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// personName tells whether a text looks like a personal name and nothing else: two to four capitalised words.
+func personName(s string) bool {
+	words := strings.Fields(s)
+	if len(words) < 2 || len(words) > 5 || len(s) > 60 {
+		return false
+	}
+	capital := 0
+	for _, w := range words {
+		first := []rune(w)[0]
+		switch {
+		case unicode.IsUpper(first):
+			capital++
+		case particles[w]:
+		case !unicode.IsLower(first) && unicode.IsLetter(first): // a script without case
+			capital++
+		default:
+			return false
+		}
+		for _, r := range w {
+			if !unicode.IsLetter(r) && !unicode.IsMark(r) && r != '.' && r != '-' && r != '\'' && r != '’' {
+				return false
+			}
+		}
+		if notNames[strings.ToLower(strings.Trim(w, ".'’"))] {
+			return false
+		}
+	}
+	return capital >= 2
+}
+
+var (
+	particles = set("van von de der den del della di da du la le ten ter bin ibn al el dos das do e y zu af av")
+	notNames  = set(`the a an and or of for in on with at to my our your welcome home about contact blog site website page homepage
+		portfolio curriculum vitae resume résumé cv research group lab laboratory team project projects software engineer engineering developer
+		designer scientist professor department university institute school college company inc ltd gmbh llc news latest posts publications
+		teaching services products solutions digital studio design web data science computer systems hello world personal official under
+		construction not found error coming soon index work art photography photos music books writing essays notes people members staff`)
+)
+
+// containsName tells whether a title carries all words of a name in their order.
+func containsName(title, name string) bool {
+	return strings.Contains(" "+strings.Join(nameWords(title), " ")+" ", " "+strings.Join(nameWords(name), " ")+" ")
+}
+
+// nameInTitle is the part of "Ada Lovelace | Analyst" that is a name; "" without one.
+func nameInTitle(title string) string {
+	for part := range strings.FieldsFuncSeq(title, func(r rune) bool {
+		return r == '|' || r == '·' || r == '–' || r == '—' || r == ':' || r == '•' || r == '('
+	}) {
+		for piece := range strings.SplitSeq(part, " - ") {
+			if piece = strings.TrimSpace(piece); personName(piece) {
+				return piece
+			}
+		}
+	}
+	return ""
+}
+
+// bio is the main text of a page. It consumes the tree.
+func bio(t *tree, nodes int, pageURL string) string {
+	if nodes > maxBioNodes {
+		return ""
+	}
+	u, err := url.Parse(pageURL)
+	if err != nil {
+		return ""
+	}
+	p := readability.NewParser()
+	p.DisableJSONLD = true
+	p.CharThresholds = 200
+	article, err := p.ParseAndMutate(t.doc, u)
+	if err != nil || article.Node == nil {
+		return ""
+	}
+	return cut(text(article.Node), maxBio)
+}
+
+// parseDay reads the day of an ISO date; zero when there is none.
+func parseDay(s string) time.Time {
+	s = strings.TrimSpace(s)
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UTC()
+	}
+	if len(s) >= 10 {
+		if t, err := time.Parse(time.DateOnly, s[:10]); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
+}
