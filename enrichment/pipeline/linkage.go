@@ -60,22 +60,24 @@ const sameAt = 0.5
 // pairs that share nothing are not compared.
 func (l Linker) Scored(rows []Row) []Pair {
 	t := newTable(l.Fields, rows, math.Log2(1/float64(max(2, len(rows)))))
-	return t.scored(t.candidates(func(a, b int) bool { return true }))
+	return t.scored(t.candidates(func(a, b int) bool { return true }), pairsOf(len(rows)))
 }
 
 // Pairs answers the pairs of rows that are the same person's: scored pairs
 // joined to groups, and every pair inside a group.
 func (l Linker) Pairs(rows []Row) []Pair {
 	t := newTable(l.Fields, rows, math.Log2(1/float64(max(2, len(rows)))))
-	return t.grouped(t.scored(t.candidates(func(a, b int) bool { return true })))
+	return t.grouped(t.scored(t.candidates(func(a, b int) bool { return true }), pairsOf(len(rows))))
 }
+
+func pairsOf(n int) float64 { return float64(n) * float64(n-1) / 2 }
 
 // Link answers the pairs of a row of one table and a row of another that are
 // the same person's. Each table is taken to hold a person once, so that a row has at most one partner.
 func (l Linker) Link(a, b []Row) []Pair {
 	rows := append(slices.Clone(a), b...)
 	t := newTable(l.Fields, rows, math.Log2(1/float64(max(2, max(len(a), len(b))))))
-	pairs := t.scored(t.candidates(func(x, y int) bool { return (x < len(a)) != (y < len(a)) }))
+	pairs := t.scored(t.candidates(func(x, y int) bool { return (x < len(a)) != (y < len(a)) }), float64(len(a))*float64(len(b)))
 	used := map[int]bool{}
 	out := []Pair{}
 	for _, p := range pairs {

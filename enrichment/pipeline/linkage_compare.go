@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"cmp"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -8,13 +10,15 @@ import (
 
 // cell is one value with the keys that it is compared by.
 type cell struct {
-	text   string // folded, without blanks inside for codes
-	key    string // coarse key: spelling for words, digits for numbers
-	sorted string // its letters in order: a scrambled word keeps them
-	token  nameToken
-	words  []string
-	date   time.Time
-	list   []string // keys of the people in a list of authors
+	text    string   // folded, without blanks inside for codes
+	keys    []string // coarse keys: records that share one are worth comparing
+	local   string   // the part of an e-mail address before the @
+	sorted  string   // its letters in order: a scrambled word keeps them
+	token   nameToken
+	words   []string
+	letters uint64 // which letters and digits it has: two words with d slips differ in at most 2d of them
+	date    time.Time
+	list    []string // keys of the people in a list of authors
 }
 
 func newCell(kind FieldKind, value string) cell {
@@ -27,7 +31,7 @@ func newCell(kind FieldKind, value string) cell {
 		c.text = strings.ReplaceAll(c.text, " ", "")
 		c.token = newToken(c.text, len(c.text) == 1)
 		c.token.particle = false
-		c.key = c.token.frame
+		c.keys = []string{c.token.frame, firstLetters(c.text, 3)}
 	case KindDate:
 		c.text = digitsOf(c.text)
 		for _, layout := range []string{"20060102", "02012006"} {
@@ -36,16 +40,17 @@ func newCell(kind FieldKind, value string) cell {
 				break
 			}
 		}
-		c.key = c.text
+		c.keys = dateKeys(c.text)
 	case KindEmail:
 		c.text = strings.ToLower(strings.TrimSpace(value))
-		c.key, _, _ = strings.Cut(c.text, "@")
+		c.local, _, _ = strings.Cut(c.text, "@")
+		c.keys = []string{c.local, firstLetters(c.text, 5)}
 	case KindPostcode, KindID, KindNumber, KindYear:
 		c.text = strings.ReplaceAll(c.text, " ", "")
-		c.key = c.text
+		c.keys = []string{c.text}
 	case KindTitle:
 		c.words = strings.Fields(c.text)
-		c.key = strings.Join(c.words[:min(3, len(c.words))], "")
+		c.keys = titleKeys(c.words)
 	case KindAuthors:
 		for _, a := range splitAuthors(value) {
 			if k := authorKey(a); k != "" {
@@ -53,18 +58,49 @@ func newCell(kind FieldKind, value string) cell {
 			}
 		}
 		slices.Sort(c.list)
-		if len(c.list) > 0 {
-			c.key = c.list[0]
-		}
+		c.keys = c.list[:min(2, len(c.list))]
 	default:
 		c.words = strings.Fields(c.text)
 		c.text = strings.Join(c.words, "")
-		c.key = consonants(spelling(c.text))
+		c.keys = []string{consonants(spelling(c.text)), firstLetters(c.text, 4)}
+	}
+	if n := len(c.keys); n == 2 && c.keys[0] == c.keys[1] {
+		c.keys = c.keys[:1]
 	}
 	letters := []byte(c.text)
+	for _, l := range letters {
+		c.letters |= 1 << (l & 63)
+	}
 	slices.Sort(letters)
 	c.sorted = string(letters)
 	return c
+}
+
+func firstLetters(s string, n int) string { return s[:min(n, len(s))] }
+
+// dateKeys are year with month, and month with day: one slip spoils only one of them.
+func dateKeys(digits string) []string {
+	if len(digits) != 8 {
+		return []string{digits}
+	}
+	return []string{digits[:6], "d" + digits[4:]}
+}
+
+// titleKeys are the longest words of a title, which are the telling ones.
+func titleKeys(words []string) []string {
+	sorted := slices.Clone(words)
+	slices.SortFunc(sorted, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	sorted = sorted[:min(3, len(sorted))]
+	keys := make([]string, 0, 3)
+	for i, a := range sorted {
+		for _, b := range sorted[i+1:] {
+			keys = append(keys, min(a, b)+" "+max(a, b))
+		}
+	}
+	if len(keys) == 0 {
+		return sorted
+	}
+	return keys
 }
 
 // splitAuthors takes a list of people apart: by semicolons or "and", or by
@@ -128,21 +164,25 @@ func compareCells(kind FieldKind, a, b *cell) level {
 		return 0
 	}
 	none := level(len(linkM[kind]) - 1)
+	if far := bits.OnesCount64(a.letters ^ b.letters); far > 6 && far*2 > max(len(a.text), len(b.text)) && len(a.list) == 0 && kind != KindTitle && kind != KindDate &&
+		(kind != KindGiven && kind != KindFamily || !a.token.initial && !b.token.initial && !sameGiven(a.text, b.text)) {
+		return none // more than three slips in a short word
+	}
 	switch kind {
 	case KindGiven, KindFamily:
 		return compareNameCells(a, b)
 	case KindNumber, KindYear:
-		if len(a.text)+len(b.text) > 2 && EditDistance(a.text, b.text) == 1 {
+		if len(a.text)+len(b.text) > 2 && editBytes(a.text, b.text) == 1 {
 			return 1
 		}
 		return none
 	case KindPostcode, KindID:
-		if EditDistance(a.text, b.text) == 1 || a.sorted == b.sorted {
+		if editBytes(a.text, b.text) == 1 || a.sorted == b.sorted {
 			return 1
 		}
 		return none
 	case KindRegion:
-		if EditDistance(a.text, b.text) == 1 || a.sorted == b.sorted {
+		if editBytes(a.text, b.text) == 1 || a.sorted == b.sorted {
 			return 1
 		}
 		return none
@@ -168,20 +208,20 @@ func compareNameCells(a, b *cell) level {
 	if a.token.key == b.token.key || sameGiven(a.text, b.text) || nameTables().variant[a.text][b.text] {
 		return 1
 	}
-	d, longer := EditDistance(a.text, b.text), max(len(a.text), len(b.text))
+	d, longer := editBytes(a.text, b.text), max(len(a.text), len(b.text))
 	switch {
 	case d == 1 && longer > 3, d == 2 && longer > 6, a.sorted == b.sorted:
 		return 2
-	case JaroWinkler(a.text, b.text) >= 0.92:
+	case jaroWinklerBytes(a.text, b.text) >= 0.92:
 		return 2
-	case d == 2 && longer > 4, d == 3 && longer > 8, d == 1, JaroWinkler(a.text, b.text) >= 0.86, JaroWinkler(a.sorted, b.sorted) >= 0.95 && longer > 4:
+	case d == 2 && longer > 4, d == 3 && longer > 8, d == 1, jaroWinklerBytes(a.text, b.text) >= 0.86, jaroWinklerBytes(a.sorted, b.sorted) >= 0.95 && longer > 4:
 		return 3
 	}
 	return 4
 }
 
 func compareDates(a, b *cell) level {
-	d := EditDistance(a.text, b.text)
+	d := editBytes(a.text, b.text)
 	switch {
 	case d == 1 || a.sorted == b.sorted && d <= 2:
 		return 1
@@ -205,12 +245,12 @@ func compareDates(a, b *cell) level {
 }
 
 func compareEmails(a, b *cell) level {
-	d := EditDistance(a.text, b.text)
+	d := editBytes(a.text, b.text)
 	longer := max(len(a.text), len(b.text))
 	switch {
 	case d <= 2+longer/10, a.sorted == b.sorted:
 		return 1
-	case a.key == b.key && a.key != "", d*3 < longer, JaroWinkler(a.sorted, b.sorted) > 0.97:
+	case a.local == b.local && a.local != "", d*3 < longer, jaroWinklerBytes(a.sorted, b.sorted) > 0.97:
 		return 2
 	}
 	return 3
@@ -218,11 +258,11 @@ func compareEmails(a, b *cell) level {
 
 // compareWords compares streets, places and other short texts.
 func compareWords(a, b *cell) level {
-	d, longer := EditDistance(a.text, b.text), max(len(a.text), len(b.text))
+	d, longer := editBytes(a.text, b.text), max(len(a.text), len(b.text))
 	switch {
 	case d == 1 && longer > 3, d*6 <= longer, a.sorted == b.sorted:
 		return 1
-	case d*3 <= longer, JaroWinkler(a.text, b.text) >= 0.92, JaroWinkler(a.sorted, b.sorted) >= 0.95 && longer > 4:
+	case d*3 <= longer, jaroWinklerBytes(a.text, b.text) >= 0.92, jaroWinklerBytes(a.sorted, b.sorted) >= 0.95 && longer > 4:
 		return 2
 	}
 	return 3
@@ -243,7 +283,7 @@ func compareTitles(a, b *cell) level {
 	share := float64(common) / float64(max(1, union))
 	shorter := float64(common) / float64(max(1, min(len(a.words), len(b.words))))
 	switch {
-	case share >= 0.8, EditDistance(a.text, b.text)*8 <= max(len(a.text), len(b.text)):
+	case share >= 0.8, editBytes(a.text, b.text)*8 <= max(len(a.text), len(b.text)):
 		return 1
 	case share >= 0.5, shorter >= 0.9 && min(len(a.words), len(b.words)) >= 3:
 		return 2

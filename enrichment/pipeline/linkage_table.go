@@ -153,12 +153,27 @@ func (t *table) crossed(i, j int, x, y []cell) float64 {
 	return max(straight, cross)
 }
 
-// scored weighs candidate pairs and answers them best first.
-func (t *table) scored(candidates [][2]int) []Pair {
+// scored weighs candidate pairs and answers them best first. possible is how
+// many pairs there are in all, compared or not.
+//
+// The prior begins at one partner a row and is then counted: the share of pairs
+// that are one person's, as the weights themselves see it. A table in which
+// people stand five times over needs less proof than one in which they stand twice.
+func (t *table) scored(candidates [][2]int, possible float64) []Pair {
 	out := make([]Pair, 0, len(candidates))
 	for _, c := range candidates {
-		bits := t.bits(c[0], c[1])
-		out = append(out, Pair{A: c[0], B: c[1], Bits: bits, Probability: probabilityOf(bits)})
+		out = append(out, Pair{A: c[0], B: c[1], Bits: t.bits(c[0], c[1]) - t.prior})
+	}
+	for range priorRounds {
+		expected := 0.5
+		for _, p := range out {
+			expected += probabilityOf(p.Bits + t.prior)
+		}
+		t.prior = math.Log2(expected / max(1, possible-expected))
+	}
+	for i := range out {
+		out[i].Bits += t.prior
+		out[i].Probability = probabilityOf(out[i].Bits)
 	}
 	slices.SortFunc(out, func(p, q Pair) int {
 		return cmp.Or(cmp.Compare(q.Bits, p.Bits), cmp.Compare(p.A, q.A), cmp.Compare(p.B, q.B))
@@ -166,70 +181,5 @@ func (t *table) scored(candidates [][2]int) []Pair {
 	return out
 }
 
-// allPairs is the number of rows up to which every pair is compared.
-const allPairs = 1_500
-
-// crowded is the size from which a block is left out: what so many share tells nothing, and a pair of one person shares more.
-const crowded = 120
-
-// candidates answers the pairs worth comparing: all in a small table, else
-// those that agree, coarsely, in any two fields.
-func (t *table) candidates(wanted func(a, b int) bool) [][2]int {
-	var out [][2]int
-	n := len(t.cells)
-	if n <= allPairs {
-		for a := range n {
-			for b := a + 1; b < n; b++ {
-				if wanted(a, b) {
-					out = append(out, [2]int{a, b})
-				}
-			}
-		}
-		return out
-	}
-	blocks := map[string][]int{}
-	put := func(key string, row int) { blocks[key] = append(blocks[key], row) }
-	for r, row := range t.cells {
-		for i := range t.fields {
-			if row[i].key == "" {
-				continue
-			}
-			for j := i + 1; j < len(t.fields); j++ {
-				if row[j].key == "" {
-					continue
-				}
-				name := string(rune('a'+i)) + string(rune('a'+j))
-				ki, kj := row[i].key, row[j].key
-				if i == t.given && j == t.family || i == t.lines[0] && j == t.lines[1] {
-					ki, kj = min(ki, kj), max(ki, kj) // swapped values meet too
-				}
-				put(name+ki+"\x00"+kj, r)
-			}
-			switch t.fields[i].Kind {
-			case KindDate, KindID, KindEmail, KindTitle, KindAddress, KindFamily, KindGiven:
-				put(string(rune('a'+i))+row[i].key, r)
-			}
-			for _, author := range row[i].list {
-				put("list"+author, r)
-			}
-		}
-	}
-	seen := map[uint64]bool{}
-	for _, rows := range blocks {
-		if len(rows) > crowded {
-			continue
-		}
-		for x, a := range rows {
-			for _, b := range rows[x+1:] {
-				lo, hi := min(a, b), max(a, b)
-				id := uint64(lo)<<32 | uint64(hi)
-				if lo != hi && wanted(lo, hi) && !seen[id] {
-					seen[id] = true
-					out = append(out, [2]int{lo, hi})
-				}
-			}
-		}
-	}
-	slices.SortFunc(out, func(p, q [2]int) int { return cmp.Or(cmp.Compare(p[0], q[0]), cmp.Compare(p[1], q[1])) })
-	return out
-}
+// priorRounds is enough for the count of the prior to settle.
+const priorRounds = 8
