@@ -279,8 +279,8 @@ func (f *addressFinder) script(n *html.Node) {
 }
 
 // joinPieces reads quoted pieces that plus signs join, as scripts write what
-// they want to hide, and answers the whole and the length of its source.
-func joinPieces(s string) (whole string, used int) {
+// they want to hide, and answers the whole, the number of pieces and the length of their source.
+func joinPieces(s string) (whole string, pieces, used int) {
 	const fromCode = "String.fromCharCode(64)"
 	var b strings.Builder
 	for used < len(s) {
