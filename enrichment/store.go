@@ -186,8 +186,8 @@ type work struct {
 func (s Store) work(ctx context.Context, db bun.IDB, runID, profileID string) (*work, error) {
 	var row struct {
 		RunProfile `bun:",extend"`
-		Status     Status `bun:"run_status"`
-		Test       bool   `bun:"run_test"`
+		Status     Status `bun:"run_status,scanonly"`
+		Test       bool   `bun:"run_test,scanonly"`
 	}
 	err := db.NewSelect().Model(&row).ExcludeColumn("candidate").ColumnExpr("r.status AS run_status, r.test AS run_test").
 		Join("JOIN runs AS r ON r.id = rp.run_id").Where("rp.run_id = ? AND rp.profile_id = ?", runID, profileID).Scan(ctx)
