@@ -86,13 +86,21 @@ func TestOpen(t *testing.T) {
 	t.Run("closes the socket of a failed handshake, which the bare driver leaves open", func(t *testing.T) {
 		t.Parallel()
 		refuser := refuseEverybody(t)
-		connector := pgdriver.NewConnector(pgdriver.WithAddr(refuser.addr), pgdriver.WithInsecure(true))
+		var dialed net.Conn // held here, or the garbage collector may close it in the driver's stead
+		connector := pgdriver.NewConnector(pgdriver.WithAddr(refuser.addr), pgdriver.WithInsecure(true), func(c *pgdriver.Config) {
+			c.Dialer = func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+				dialed, err = (&net.Dialer{}).DialContext(ctx, network, addr)
+				return dialed, err
+			}
+		})
 		if _, err := connector.Connect(t.Context()); err == nil {
 			t.Fatal("connected")
 		}
 		if refuser.closedByClient(t) {
 			t.Fatal("pgdriver has learned to close it")
 		}
+		_ = dialed.Close()
+		refuser.closedByClient(t)
 		db, err := pg.Open("postgres://u@"+refuser.addr+"/x?sslmode=disable", 1)
 		if err != nil {
 			t.Fatal(err)

@@ -166,6 +166,12 @@ func (g *guarded) PrepareContext(ctx context.Context, query string) (driver.Stmt
 	return &guardedStmt{Stmt: stmt, conn: g, query: query}, nil
 }
 
+// Ping is a statement like any other, or its timeout would not be a context error.
+func (g *guarded) Ping(ctx context.Context) error {
+	_, err := g.ExecContext(ctx, "SELECT 1", nil)
+	return err
+}
+
 func (g *guarded) Prepare(query string) (driver.Stmt, error) {
 	return g.PrepareContext(context.Background(), query)
 }

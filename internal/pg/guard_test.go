@@ -36,7 +36,7 @@ func setup(t *testing.T) bundle {
 }
 
 // bare opens dsn on pgdriver alone.
-func bare(t *testing.T, dsn string, opts ...pgdriver.Option) *bun.DB {
+func bare(t testing.TB, dsn string, opts ...pgdriver.Option) *bun.DB {
 	t.Helper()
 	parsed, err := pgconn.ParseConfig(dsn)
 	if err != nil {
@@ -512,5 +512,19 @@ func TestCountStatements(t *testing.T) {
 	}
 	if err := b.guarded.PingContext(t.Context()); err != nil || count.N() != 4 {
 		t.Fatalf("counted under another context: %q", count.Statements())
+	}
+}
+
+func BenchmarkSelect(b *testing.B) {
+	db := pgtest.Empty(b)
+	for name, open := range map[string]*bun.DB{"guarded": db.Bun, "bare": bare(b, db.DSN)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				var n int
+				if err := open.DB.QueryRowContext(b.Context(), "SELECT 1").Scan(&n); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -79,21 +79,23 @@ func attach(ctx context.Context) (*pgserver.Server, error) {
 }
 
 func awaitKeeper(ctx context.Context, dir string) (*pgserver.Server, error) {
-	var ended <-chan error
+	keeper := 0
 	for {
 		server, err := pgserver.Attach(filepath.Join(dir, "server"))
 		if !errors.Is(err, pgserver.ErrNotRunning) {
 			return server, err
 		}
-		if ended == nil {
-			if ended, err = startKeeper(dir); err != nil {
-				return nil, err
+		if keeper == 0 {
+			if keeper, err = startKeeper(dir); err != nil {
+				return nil, fmt.Errorf("start the shared test server: %w", err)
 			}
 		}
-		select {
-		case err := <-ended:
+		var status syscall.WaitStatus
+		if ended, err := syscall.Wait4(keeper, &status, syscall.WNOHANG, nil); err == nil && ended == keeper {
 			text, _ := os.ReadFile(filepath.Join(dir, "keeper.log"))
-			return nil, fmt.Errorf("the shared test server did not start (%v): %s", err, strings.TrimSpace(string(text)))
+			return nil, fmt.Errorf("the shared test server did not start: %s", strings.TrimSpace(string(text)))
+		}
+		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the shared test server did not start: %w", ctx.Err())
@@ -101,15 +103,17 @@ func awaitKeeper(ctx context.Context, dir string) (*pgserver.Server, error) {
 	}
 }
 
-func startKeeper(dir string) (<-chan error, error) {
+// startKeeper returns the keeper's process. Nothing here waits for it: it
+// outlives us, and a goroutine that did would look like a leak of the tests.
+func startKeeper(dir string) (pid int, err error) {
 	binary, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("start the shared test server: %w", err)
+		return 0, err
 	}
 	// Its output goes to a file: go test waits for whoever holds its pipe.
 	log, err := os.Create(filepath.Join(dir, "keeper.log"))
 	if err != nil {
-		return nil, fmt.Errorf("start the shared test server: %w", err)
+		return 0, err
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(binary)
@@ -118,11 +122,10 @@ func startKeeper(dir string) (<-chan error, error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the shared test server: %w", err)
+		return 0, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }() // ends with the keeper, or with this process
-	return ended, nil
+	pid = cmd.Process.Pid
+	return pid, cmd.Process.Release()
 }
 
 // keep is the keeper's whole life.

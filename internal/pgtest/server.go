@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/pgserver"
@@ -28,8 +27,9 @@ type server struct {
 	// and the collector closes the file. It is nil with ENRICHD_TEST_DATABASE_URL.
 	attachment *pgserver.Server
 
-	admin *pgxpool.Pool
-	base  string
+	base string
+	// idle connections to it. Not a pool, whose goroutines would look like leaks of the tests.
+	idle chan *pgx.Conn
 	// modern servers copy files only when told to; older ones know nothing else.
 	modern bool
 
@@ -60,17 +60,47 @@ func theServer(ctx context.Context) (*server, error) {
 		}
 		base = private.DSN("postgres")
 	}
-	admin, err := pg.OpenPool(context.WithoutCancel(ctx), base, 4, pg.AllowInsecure(true))
+	s := &server{attachment: private, base: base, idle: make(chan *pgx.Conn, 4)}
+	var version int
+	err := s.use(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version)
+	})
 	if err != nil {
 		return nil, err
 	}
-	var version int
-	if err := admin.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil {
-		admin.Close()
-		return nil, fmt.Errorf("server version: %w", err)
+	s.modern = version >= 150000
+	shared.server = s
+	return s, nil
+}
+
+// use runs f on a connection with the right to make databases.
+func (s *server) use(ctx context.Context, f func(conn *pgx.Conn) error) error {
+	var conn *pgx.Conn
+	select {
+	case conn = <-s.idle:
+	default:
+		var err error
+		if conn, err = pgx.Connect(ctx, s.base); err != nil {
+			return fmt.Errorf("connect: %w", err)
+		}
 	}
-	shared.server = &server{attachment: private, admin: admin, base: base, modern: version >= 150000}
-	return shared.server, nil
+	err := f(conn)
+	if conn.IsClosed() {
+		return err
+	}
+	select {
+	case s.idle <- conn:
+	default:
+		_ = conn.Close(ctx)
+	}
+	return err
+}
+
+func (s *server) exec(ctx context.Context, statement string) error {
+	return s.use(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, statement)
+		return err
+	})
 }
 
 func (s *server) dsn(database string) string { return withDatabase(s.base, database) }
@@ -94,7 +124,9 @@ func (s *server) makeTemplate(ctx context.Context) (string, error) {
 	}
 	defer unlock()
 	var ready bool
-	err = s.admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&ready)
+	err = s.use(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&ready)
+	})
 	if err != nil || ready {
 		return name, err
 	}
@@ -114,7 +146,7 @@ func (s *server) makeTemplate(ctx context.Context) (string, error) {
 		// Nobody may connect: a connection would stand in the way of every copy.
 		"ALTER DATABASE " + quoted(name) + " ALLOW_CONNECTIONS false",
 	} {
-		if _, err := s.admin.Exec(ctx, statement); err != nil {
+		if err := s.exec(ctx, statement); err != nil {
 			return "", fmt.Errorf("template: %w", err)
 		}
 	}
@@ -126,14 +158,14 @@ func (s *server) clone(ctx context.Context, name, template string) error {
 	if s.modern {
 		statement += " STRATEGY FILE_COPY"
 	}
-	if _, err := s.admin.Exec(ctx, statement); err != nil {
+	if err := s.exec(ctx, statement); err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
 	return nil
 }
 
 func (s *server) drop(ctx context.Context, name string) error {
-	if _, err := s.admin.Exec(ctx, "DROP DATABASE IF EXISTS "+quoted(name)+" WITH (FORCE)"); err != nil {
+	if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+quoted(name)+" WITH (FORCE)"); err != nil {
 		return fmt.Errorf("drop %s: %w", name, err)
 	}
 	return nil
