@@ -90,6 +90,19 @@ func (k *Key) usable(now time.Time) error {
 	return nil
 }
 
+// State names the key's state: active, revoked, expired or suspended.
+func (k *Key) State(now time.Time) string {
+	switch {
+	case k.RevokedAt != nil:
+		return "revoked"
+	case k.ExpiresAt != nil && !now.Before(*k.ExpiresAt):
+		return "expired"
+	case k.SuspendedAt != nil:
+		return "suspended"
+	}
+	return "active"
+}
+
 // allows reports whether the key may be used from addr; a key without networks may be used from anywhere.
 func (k *Key) allows(addr netip.Addr) bool {
 	addr = addr.Unmap()

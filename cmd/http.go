@@ -1,0 +1,154 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/enrichd/enrichd/graph"
+	"github.com/enrichd/enrichd/graph/exec"
+	"github.com/enrichd/enrichd/internal/access"
+	"github.com/enrichd/enrichd/internal/fault"
+	"github.com/enrichd/enrichd/resolvers"
+	"github.com/enrichd/enrichd/rest"
+)
+
+// Bounds of the listeners (edge.md section 4).
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 120 * time.Second
+	maxHeaderBytes    = 16 << 10
+	drainTime         = 25 * time.Second
+	readyTimeout      = 2 * time.Second
+)
+
+// api is the public listener and the private one beside it.
+type api struct {
+	app      *App
+	graphql  *graph.Server
+	public   *http.Server
+	admin    *http.Server
+	draining atomic.Bool
+	// Addr is where the public listener really listens, once started.
+	Addr   string
+	failed chan error
+}
+
+func newAPI(a *App) *api {
+	s := &api{app: a, failed: make(chan error, 2)}
+	s.graphql = graph.NewServer(graph.Options{
+		Schema: exec.NewExecutableSchema(exec.Config{
+			Resolvers: &resolvers.Resolver{
+				Access: a.Access, Enrichment: a.Enrichment, Billing: a.Ledger, Dispatch: a.Dispatch,
+			},
+			Directives: exec.DirectiveRoot{Auth: graph.Auth},
+		}),
+		Authenticate: s.authenticate, Log: a.Log, Dev: a.Config.Dev, AllowedOrigins: a.Config.AllowedOrigins,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/graphql", s.graphql)
+	(&rest.API{Access: a.Access, Enrichment: a.Enrichment, Log: a.Log}).Mount(mux)
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.ready)
+	s.public = server(mux)
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewDBStatsCollector(a.DB.DB, "enrichd"))
+	private := http.NewServeMux()
+	private.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	s.admin = server(private)
+	return s
+}
+
+func server(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
+}
+
+// authenticate turns a key into a principal for GraphQL.
+func (s *api) authenticate(ctx context.Context, token string, r *http.Request) (context.Context, error) {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	p, err := s.app.Access.Authenticate(ctx, token, peer.Addr())
+	var suspended access.Suspended
+	var forbidden fault.Forbidden
+	switch {
+	case errors.Is(err, access.ErrInvalidKey), errors.As(err, &suspended):
+		return nil, graph.Unauthenticated(err.Error())
+	case errors.As(err, &forbidden):
+		return nil, forbidden
+	case err != nil:
+		return nil, err
+	}
+	return access.With(ctx, p), nil
+}
+
+func (s *api) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	why := ""
+	switch {
+	case s.draining.Load():
+		why = "draining"
+	case s.app.DB.PingContext(ctx) != nil:
+		why = "database away"
+	case !s.app.Wake.Listening():
+		why = "not listening for wake-ups"
+	}
+	if why != "" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, why)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// Start listens. Keys that are revoked anywhere lose their sockets here.
+func (s *api) Start(ctx context.Context) error {
+	public, err := net.Listen("tcp", s.app.Config.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on ENRICHD_ADDR: %w", err)
+	}
+	s.Addr = public.Addr().String()
+	if addr := s.app.Config.AdminAddr; addr != "" && addr != "off" {
+		admin, err := net.Listen("tcp", addr)
+		switch {
+		case err == nil:
+			go s.serve(s.admin, admin)
+		case s.app.Config.AdminChosen:
+			public.Close()
+			return fmt.Errorf("listen on ENRICHD_ADMIN_ADDR: %w", err)
+		default:
+			s.app.Log.WarnContext(ctx, "no metrics: the admin address is taken", "addr", addr)
+		}
+	}
+	cancel := s.app.Wake.Notify(s.graphql.Announced)
+	s.public.RegisterOnShutdown(cancel)
+	go s.serve(s.public, public)
+	return nil
+}
+
+func (s *api) serve(server *http.Server, l net.Listener) {
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		s.failed <- err
+	}
+}
+
+// Stop drains: not ready first, then sockets, then requests under way.
+func (s *api) Stop(ctx context.Context) error {
+	s.draining.Store(true)
+	if d := s.app.Config.DrainDelay; d > 0 {
+		time.Sleep(d)
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	return errors.Join(s.graphql.Shutdown(ctx), s.public.Shutdown(ctx), s.admin.Shutdown(ctx))
+}

@@ -1,0 +1,62 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/enrichd/enrichd/internal/config"
+	"github.com/enrichd/enrichd/migrations"
+)
+
+func migrateCommand() *cobra.Command {
+	up := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database's schema up to date (serve does so by itself)",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withDSN(c.Context(), func(ctx context.Context, dsn string, log *slog.Logger) error {
+				return migrations.Up(ctx, dsn, log)
+			})
+		},
+	}
+	status := &cobra.Command{Use: "status", Short: "Show which migrations the database has", Args: usage(cobra.NoArgs)}
+	asJSON := jsonFlag(status)
+	status.RunE = func(c *cobra.Command, _ []string) error {
+		return withDSN(c.Context(), func(ctx context.Context, dsn string, _ *slog.Logger) error {
+			steps, err := migrations.Status(ctx, dsn)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(c.OutOrStdout(), steps)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
+			for _, s := range steps {
+				fmt.Fprintf(w, "%s\t%s\n", s.Name, map[bool]string{true: "done", false: "pending"}[s.Applied])
+			}
+			return w.Flush()
+		})
+	}
+	up.AddCommand(status)
+	return up
+}
+
+// withDSN runs f on the database without migrating it first.
+func withDSN(ctx context.Context, f func(ctx context.Context, dsn string, log *slog.Logger) error) error {
+	conf, err := config.FromEnv()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	dsn, stop, err := openDatabase(ctx, conf, forCommand, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return f(ctx, dsn, log)
+}
