@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -10,7 +11,7 @@ import (
 //
 // A record is accepted when its probability reaches 0.95, its name does not
 // contradict, and two independent attributes agree or one decisive does. A name alone never accepts.
-func Match(seed Seed, r Record) IdentityMatch { return match(seed, r, nil).IdentityMatch }
+func Match(seed Seed, r Record) IdentityMatch { return match(seed, r, surroundings{}).IdentityMatch }
 
 // weighed is a match with what the rules between records need to know.
 type weighed struct {
@@ -26,9 +27,15 @@ type anchor struct {
 	linksOnly bool
 }
 
+// surroundings are what the other records of a profile tell about one.
+type surroundings struct {
+	anchors   []anchor
+	namesakes int // the most people of the seed's name that one source shows
+}
+
 // match weighs a record against the seed and the anchors.
-func match(seed Seed, r Record, anchors []anchor) weighed {
-	w := weighing{seed: seed, record: r, anchors: anchors}
+func match(seed Seed, r Record, around surroundings) weighed {
+	w := weighing{seed: seed, record: r, surroundings: around}
 	w.run()
 	out := weighed{IdentityMatch: IdentityMatch{
 		Source: r.Source, Record: r.ID, Prior: identityPrior, Weights: w.weights, Vetoes: vetoes(seed, r), Model: identityModel, Band: BandReject,
@@ -90,9 +97,9 @@ func vetoes(seed Seed, r Record) []string {
 
 // weighing is one comparison under way.
 type weighing struct {
-	seed    Seed
-	record  Record
-	anchors []anchor
+	surroundings
+	seed   Seed
+	record Record
 
 	weights  []IdentityWeight
 	agreeing int  // independent attributes that agree
@@ -158,6 +165,9 @@ func (w *weighing) name() {
 		w.note(attrName, string(NamePart), w.seed.Name, found, 0, false)
 	case best.Same && best.Level != NameNone:
 		w.note(attrName, string(best.Level), w.seed.Name, found, nameLogOdds(best.Level, best.Share), true)
+		if bits := namesakeLogOdds(w.namesakes); bits < 0 {
+			w.note(attrNamesakes, strconv.Itoa(w.namesakes), "", "", bits, false)
+		}
 	default:
 		w.conflict = true
 		w.note(attrName, string(NameNone), w.seed.Name, found, nameConflict.log2(), false)

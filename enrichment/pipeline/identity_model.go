@@ -28,6 +28,7 @@ const (
 	attrRepository = "repositories"
 	attrLocation   = "location"
 	attrHandle     = "handle"
+	attrNamesakes  = "namesakes" // others of the name met in one source
 )
 
 // levelMissing says that one side is silent: no evidence in either direction.
@@ -45,8 +46,8 @@ var identityOdds = map[string]map[string]odds{
 	// The record and one of the person's name each other: nobody can fake both ends.
 	// One end alone is the person's own word when the accepted record names this one, and a claim when it is the other way round.
 	attrLink:       {"proven": {0.60, 0.00015}, "named": {0.55, 0.0015}, "names": {0.50, 0.0156}},
-	attrAccount:    {"equal": {0.60, 0.0023}},
-	attrWebsite:    {"page": {0.50, 0.00195}, "domain": {0.50, 0.0023}},
+	attrAccount:    {"equal": {0.60, 0.0008}},
+	attrWebsite:    {"page": {0.50, 0.0005}, "domain": {0.50, 0.001}},
 	attrEmployer:   {"ror": {0.55, 0.008}, "domain": {0.55, 0.008}, "name": {0.50, 0.011}, "close": {0.10, 0.006}, "none": {0.29, 0.95}},
 	attrCoAuthors:  {"two": {0.50, 0.0078}, "one": {0.25, 0.031}},
 	attrRepository: {"two": {0.50, 0.0078}, "one": {0.25, 0.031}},
@@ -75,6 +76,15 @@ func nameLogOdds(level NameLevel, share float64) float64 {
 	}
 	u := math.Sqrt(max(share, 1e-12)) * width
 	return max(0.5, min(nameLimit-math.Log2(width), math.Log2(0.75/u)))
+}
+
+// namesakeLogOdds takes back some of a name's weight when one source shows
+// several people of that name: it is commoner than the tables know.
+func namesakeLogOdds(people int) float64 {
+	if people < 2 {
+		return 0
+	}
+	return max(-3, -math.Log2(float64(people+1)/2))
 }
 
 func (o odds) log2() float64 { return math.Log2(o.m / o.u) }

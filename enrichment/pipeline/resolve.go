@@ -31,12 +31,13 @@ func Decide(k Known) []IdentityMatch {
 	best := make([]weighed, len(records))
 	accepted := make([]bool, len(records))
 	fallen := make([]bool, len(records))
+	namesakes := countNamesakes(k.Seed, records)
 	for range resolveRounds {
 		anchors := anchorsOf(k.Seed, records, order, accepted)
 		for i, r := range records {
 			// An accepted record keeps the reasons that it was accepted for: they may not come to rest on what rests on it.
 			if !accepted[i] {
-				best[i] = match(k.Seed, r, anchors)
+				best[i] = match(k.Seed, r, surroundings{anchors, namesakes})
 			}
 		}
 		now := settle(records, best, fallen)
@@ -53,6 +54,33 @@ func Decide(k Known) []IdentityMatch {
 		}
 	}
 	return out
+}
+
+// countNamesakes answers the most people of the seed's name that one source
+// shows. Pages of one site, and records that share an ORCID iD, are one person's.
+func countNamesakes(seed Seed, records []Record) int {
+	people := map[string]map[string]bool{}
+	for _, r := range records {
+		if (r.Kind != Person && r.Kind != "") || !slices.ContainsFunc(r.Names, func(n string) bool { return ComparePeople(seed.Name, n).Same }) {
+			continue
+		}
+		who := r.ID
+		if strings.HasPrefix(r.Group, "site:") {
+			who = r.Group
+		}
+		if ids := valuesOf(namedBy(r), "orcid"); len(ids) > 0 {
+			who = slices.Min(ids)
+		}
+		if people[r.Source] == nil {
+			people[r.Source] = map[string]bool{}
+		}
+		people[r.Source][who] = true
+	}
+	most := 0
+	for _, p := range people {
+		most = max(most, len(p))
+	}
+	return most
 }
 
 // anchorsOf answers the records that others may lean on, in an order of their own.
