@@ -122,10 +122,12 @@ func (f *addressFinder) attributes(n *html.Node) {
 		_, code, _ := strings.Cut(href, "#")
 		f.cfemail(code, href)
 	}
+	data := false
 	for _, a := range n.Attr {
 		if !strings.HasPrefix(a.Key, "data-") || a.Val == "" || len(a.Val) > 1024 {
 			continue
 		}
+		data = true
 		switch name := a.Key[len("data-"):]; {
 		case name == "cfemail":
 			f.cfemail(a.Val, `data-cfemail="`+a.Val+`"`)
@@ -136,9 +138,12 @@ func (f *addressFinder) attributes(n *html.Node) {
 		}
 	}
 	if strings.Contains(attr(n, "class"), "rot13") {
-		f.decoded(rot13(text(n)), text(n))
+		shown := shortText(n)
+		f.decoded(rot13(shown), shown)
 	}
-	f.split(n)
+	if data {
+		f.split(n)
+	}
 }
 
 // mailto reads a link that opens a letter.

@@ -76,10 +76,25 @@ func scanAddresses(line string) []foundAddress {
 	return found
 }
 
-var atHint = regexp.MustCompile(`(?i)@|\bat\b|ät|\barroba\b|_at_|\(\s*a\s*\)|\[\s*a\s*\]|klammeraffe|\[bei\]|\(bei\)|chez`)
+// otherAts are spellings of "at" that cannot be told by the letters a and t.
+var otherAts = []string{"ä", "Ä", "arroba", "(a)", "[a]", "( a )", "[ a ]", "klammeraffe", "bei", "chez"}
 
+// mayHoldAddress is a quick look for anything that could be an "at".
 func mayHoldAddress(line string) bool {
-	return strings.IndexByte(line, '@') >= 0 || atHint.MatchString(line)
+	if strings.IndexByte(line, '@') >= 0 || strings.Contains(line, "＠") {
+		return true
+	}
+	for i := 1; i+2 < len(line); i++ {
+		if (line[i] == 'a' || line[i] == 'A') && (line[i+1] == 't' || line[i+1] == 'T') && !isAlnum(line[i-1]) && !isAlnum(line[i+2]) {
+			return true
+		}
+	}
+	for _, s := range otherAts {
+		if strings.Contains(line, s) {
+			return true
+		}
+	}
+	return false
 }
 
 func isWordRune(r rune) bool {

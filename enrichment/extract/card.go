@@ -30,8 +30,10 @@ func cardPerson(card *Item) PersonFacts {
 		}
 	}
 	for _, name := range []string{"url", "uid"} {
-		for _, v := range card.Properties[name] {
-			c.link(v)
+		for i, v := range card.Properties[name] {
+			if i < maxFacets {
+				c.link(v)
+			}
 		}
 	}
 	who.BornYear = yearOf(firstText(card, "bday"))

@@ -74,8 +74,8 @@ func (r *jsonReader) blank() {
 		case strings.HasPrefix(rest, "/*"):
 			r.skipTo("*/", 2)
 		case strings.HasPrefix(rest, "<!--"):
-			// What HTML comments out around a script is still the script; inside, it is a comment of one line.
-			if end := strings.Index(rest, "-->"); end >= 0 && !strings.ContainsAny(rest[:end], "{[") {
+			// What HTML comments out around a script is still the script; a short one without data in it is a comment.
+			if end := strings.Index(rest[:min(len(rest), 400)], "-->"); end >= 0 && !strings.ContainsAny(rest[:end], "{[") {
 				r.i += end + 3
 			} else {
 				r.i += 4

@@ -41,8 +41,11 @@ func pageLinks(t *tree, pageURL string, base *url.URL) []Link {
 		if n.DataAtom != atom.A && n.DataAtom != atom.Area && n.DataAtom != atom.Link {
 			return true
 		}
+		if len(links) == maxLinks {
+			return true
+		}
 		href, ok := lookupAttr(n, "href")
-		rel := strings.Fields(strings.ToLower(attr(n, "rel")))
+		rel := wordsOf(strings.ToLower(attr(n, "rel")))
 		if !ok || n.DataAtom == atom.Link && !usefulLinkRel(rel) {
 			return true
 		}
@@ -59,7 +62,7 @@ func pageLinks(t *tree, pageURL string, base *url.URL) []Link {
 			}
 			return true
 		}
-		if len(links) == maxLinks || address == self && len(rel) == 0 {
+		if address == self && len(rel) == 0 {
 			return true
 		}
 		at[address] = len(links)
@@ -97,7 +100,7 @@ func usefulLinkRel(rel []string) bool {
 
 // linkText is what names a link: its text, or a label, title or image text in its place.
 func linkText(n *html.Node) string {
-	if s := text(n); s != "" {
+	if s := shortText(n); s != "" {
 		return cut(s, 120)
 	}
 	for _, name := range []string{"aria-label", "title", "alt"} {

@@ -15,7 +15,7 @@ const (
 )
 
 // maxMarkupText bounds the text taken from properties, which may lie inside one another.
-const maxMarkupText = 2 << 20
+const maxMarkupText = 1 << 20
 
 // markup reads items that are spread over attributes: microdata (HTML,
 // section 5) and RDFa Lite 1.1. Both become the values that JSON-LD has.
@@ -84,14 +84,14 @@ func (m *markup) element(n *html.Node, item *value, schema bool) (*value, bool) 
 	} else {
 		if _, ok := lookupAttr(n, "itemscope"); ok {
 			names := []string{}
-			for _, t := range strings.Fields(attr(n, "itemtype")) {
+			for _, t := range wordsOf(attr(n, "itemtype")) {
 				if short := shortName(t); short != t {
 					names = append(names, short)
 				}
 			}
 			inner = m.newItem(names, attr(n, "itemid"))
 		}
-		for _, p := range strings.Fields(attr(n, "itemprop")) {
+		for _, p := range wordsOf(attr(n, "itemprop")) {
 			props = append(props, shortName(p))
 		}
 	}
@@ -111,7 +111,7 @@ func (m *markup) element(n *html.Node, item *value, schema bool) (*value, bool) 
 	}
 	inner.raw = m.textOf(n)
 	if refs := attr(n, "itemref"); refs != "" && !m.rdfa {
-		for _, id := range strings.Fields(refs) {
+		for _, id := range wordsOf(refs) {
 			// An item may not contain itself; taking each target once keeps references from going round.
 			if target := m.byID[id]; target != nil && m.items < maxRootsIn {
 				delete(m.byID, id)
@@ -196,7 +196,7 @@ func isSchemaOrg(vocab string) bool {
 // schemaTerms are the schema.org terms in a list of RDFa terms.
 func schemaTerms(list string, schema bool) []string {
 	var out []string
-	for _, t := range strings.Fields(list) {
+	for _, t := range wordsOf(list) {
 		short := shortName(t)
 		if short != t || schema && !strings.Contains(t, ":") {
 			out = append(out, short)

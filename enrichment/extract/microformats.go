@@ -3,7 +3,6 @@ package extract
 import (
 	"encoding/json"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -74,13 +73,14 @@ func ParseMicroformats(source, pageURL string) *Microformats {
 
 // maxMFWork bounds the text that values are made of, in bytes: properties
 // nested in one another would otherwise repeat the whole page at every depth.
-const maxMFWork = 4 << 20
+const maxMFWork = 2 << 20
 
 type mfParser struct {
 	base  *url.URL
 	out   *Microformats
 	work  int // bytes and nodes spent on values
 	items int
+	rels  map[[2]string]bool // pairs of rel value and address that are noted
 }
 
 // mfContext is the item whose properties are being collected.
@@ -99,8 +99,10 @@ type timeOnly struct {
 	index int
 }
 
-func parseMicroformats(t *tree, base *url.URL) *Microformats {
-	p := &mfParser{base: base, out: &Microformats{Items: []*Item{}, Rels: map[string][]string{}, RelURLs: map[string]*RelURL{}}}
+func parseMicroformats(t *tree, base *url.URL) *Microformats { return readMicroformats(t, base).out }
+
+func readMicroformats(t *tree, base *url.URL) *mfParser {
+	p := &mfParser{base: base, rels: map[[2]string]bool{}, out: &Microformats{Items: []*Item{}, Rels: map[string][]string{}, RelURLs: map[string]*RelURL{}}}
 	p.children(t.doc, nil)
 	walk(t.doc, func(n *html.Node) bool {
 		if n.Type == html.ElementNode && (n.DataAtom == atom.A || n.DataAtom == atom.Area || n.DataAtom == atom.Link) {
@@ -108,7 +110,7 @@ func parseMicroformats(t *tree, base *url.URL) *Microformats {
 		}
 		return n.DataAtom != atom.Template
 	})
-	return p.out
+	return p
 }
 
 // children looks for microformats among the elements below n.
@@ -231,13 +233,16 @@ func firstText(item *Item, name string) string {
 // rel notes a link with a rel attribute.
 func (p *mfParser) rel(e *html.Node) {
 	href, ok := lookupAttr(e, "href")
-	rels := strings.FieldsFunc(attr(e, "rel"), isSpace)
+	rels := wordsOf(attr(e, "rel"))
 	if !ok || len(rels) == 0 {
 		return
 	}
 	address := resolve(p.base, href)
 	for _, r := range rels {
-		p.out.Rels[r] = union(p.out.Rels[r], []string{address})
+		if pair := [2]string{r, address}; !p.rels[pair] {
+			p.rels[pair] = true
+			p.out.Rels[r] = append(p.out.Rels[r], address)
+		}
 	}
 	r := p.out.RelURLs[address]
 	if r == nil {
@@ -246,7 +251,9 @@ func (p *mfParser) rel(e *html.Node) {
 	}
 	r.Rels = union(r.Rels, rels)
 	slices.Sort(r.Rels)
-	setOnce(&r.Text, strings.TrimFunc(p.plainText(e, imgDropped), isSpace))
+	if r.Text == "" && p.work < maxMFWork {
+		r.Text = strings.TrimFunc(p.plainText(e, imgDropped), isSpace)
+	}
 	setOnce(&r.Media, attr(e, "media"))
 	setOnce(&r.HrefLang, attr(e, "hreflang"))
 	setOnce(&r.Title, attr(e, "title"))
@@ -269,25 +276,50 @@ type mfProperty struct {
 	tag     bool   // rel="tag": the value is the last segment of the address
 }
 
-var (
-	// An optional vendor prefix of letters and digits, then words of letters.
-	rootForm     = regexp.MustCompile(`^h-(?:[0-9a-z]+-)?[a-z]+(?:-[a-z]+)*$`)
-	propertyForm = regexp.MustCompile(`^(p|u|dt|e)-((?:[0-9a-z]+-)?[a-z]+(?:-[a-z]+)*)$`)
-)
+// vocabularyName tells whether the part of a class behind its prefix is a name:
+// an optional vendor prefix of letters and digits, then words of lower-case letters, dashes between.
+func vocabularyName(s string) bool {
+	for i := 0; ; i++ {
+		word, rest, more := strings.Cut(s, "-")
+		digits := 0
+		for j := 0; j < len(word); j++ {
+			switch c := word[j]; {
+			case 'a' <= c && c <= 'z':
+			case '0' <= c && c <= '9':
+				digits++
+			default:
+				return false
+			}
+		}
+		if word == "" || digits > 0 && (i > 0 || !more) {
+			return false // only a vendor prefix may have digits
+		}
+		if !more {
+			return true
+		}
+		s = rest
+	}
+}
 
 func classList(e *html.Node) []string {
-	class := attr(e, "class")
-	if class == "" {
+	return wordsOf(attr(e, "class"))
+}
+
+// wordsOf splits an attribute that is a list of words; of a list that no person would write only the beginning counts.
+func wordsOf(list string) []string {
+	const most = 100
+	if list == "" {
 		return nil
 	}
-	return strings.FieldsFunc(class, isSpace)
+	words := strings.FieldsFunc(list[:min(len(list), 16<<10)], isSpace)
+	return words[:min(len(words), most)]
 }
 
 // rootTypes tells which microformats an element begins; v1 holds the old root
 // classes when it has no class of version 2.
 func rootTypes(classes []string) (types, v1 []string) {
 	for _, class := range classes {
-		if strings.HasPrefix(class, "h-") && rootForm.MatchString(class) && !slices.Contains(types, class) {
+		if strings.HasPrefix(class, "h-") && vocabularyName(class[2:]) && !slices.Contains(types, class) {
 			types = append(types, class)
 		}
 	}
@@ -306,8 +338,12 @@ func rootTypes(classes []string) (types, v1 []string) {
 func propertyClasses(classes []string) []mfProperty {
 	var props []mfProperty
 	for i, class := range classes {
-		if m := propertyForm.FindStringSubmatch(class); m != nil && !slices.Contains(classes[:i], class) {
-			props = append(props, mfProperty{prefix: m[1], name: m[2]})
+		prefix, name, ok := strings.Cut(class, "-")
+		if !ok || prefix != "p" && prefix != "u" && prefix != "dt" && prefix != "e" {
+			continue
+		}
+		if vocabularyName(name) && !slices.Contains(classes[:i], class) {
+			props = append(props, mfProperty{prefix: prefix, name: name})
 		}
 	}
 	return props

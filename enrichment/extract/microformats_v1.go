@@ -87,7 +87,7 @@ func v1Properties(roots, classes []string, e *html.Node) []mfProperty {
 			}
 		}
 	}
-	rels := strings.Fields(strings.ToLower(attr(e, "rel")))
+	rels := wordsOf(strings.ToLower(attr(e, "rel")))
 	if len(rels) == 0 {
 		return props
 	}

@@ -38,18 +38,14 @@ var noticeHints = []string{"recruit", "headhunt", "head hunt", "staffing", "job"
 
 // noContactNotice quotes the sentence of a page's text that tells recruiters to stay away; "" when there is none.
 func noContactNotice(pageText string) string {
-	lower := strings.ToLower(pageText)
-	hinted := false
-	for _, hint := range noticeHints {
-		if strings.Contains(lower, hint) {
-			hinted = true
-			break
+	searched := 0
+	for sentence := range sentences(strings.ToLower(pageText)) {
+		if !hinted(sentence) {
+			continue
 		}
-	}
-	if !hinted {
-		return ""
-	}
-	for sentence := range sentences(lower) {
+		if searched++; searched > maxNoticeSentences {
+			return ""
+		}
 		for _, notice := range notices {
 			if notice.MatchString(sentence) {
 				return cut(strings.TrimSpace(sentence), maxSnippet)
@@ -57,6 +53,18 @@ func noContactNotice(pageText string) string {
 		}
 	}
 	return ""
+}
+
+// maxNoticeSentences is how many sentences about work are searched: a notice does not hide among hundreds.
+const maxNoticeSentences = 200
+
+func hinted(sentence string) bool {
+	for _, hint := range noticeHints {
+		if strings.Contains(sentence, hint) {
+			return true
+		}
+	}
+	return false
 }
 
 // sentences cuts a text at full stops and line ends; long runs without either are cut too.

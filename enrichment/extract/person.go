@@ -197,7 +197,7 @@ func schemaCandidates(g *graph, pageURL string) []candidate {
 func (g *graph) isAbout(v *value, pageURL string) bool {
 	page := pageKey(pageURL)
 	for _, name := range []string{"url", "mainEntityOfPage", "@id"} {
-		for _, f := range v.fields[name] {
+		for _, f := range v.fields[name][:min(len(v.fields[name]), maxFacets)] {
 			link := f.text
 			if f.kind == objectValue {
 				link = f.string("@id")

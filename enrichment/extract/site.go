@@ -91,7 +91,10 @@ func canonicalURL(u *url.URL) string {
 // resolve makes an address absolute; "" when it cannot be read. Blanks around it are dropped, as browsers do.
 func resolve(base *url.URL, ref string) string {
 	ref = strings.TrimFunc(ref, isSpace)
-	u, err := url.Parse(strings.NewReplacer("\n", "", "\r", "", "\t", "").Replace(ref))
+	if strings.ContainsAny(ref, "\n\r\t") {
+		ref = withoutBreaks.Replace(ref)
+	}
+	u, err := url.Parse(ref)
 	if err != nil {
 		return ""
 	}
@@ -100,5 +103,7 @@ func resolve(base *url.URL, ref string) string {
 	}
 	return base.ResolveReference(u).String()
 }
+
+var withoutBreaks = strings.NewReplacer("\n", "", "\r", "", "\t", "")
 
 func isSpace(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == '\f' }

@@ -37,7 +37,7 @@ type builder struct {
 	z       *html.Tokenizer
 	stack   []*html.Node // open elements; stack[0] is body or head
 	open    map[string]int
-	skipped map[string]int // start tags beyond maxDepth whose end tags are still to come
+	skipped map[string]int // elements closed early at maxDepth, whose end tags are still to come
 	foreign int            // open svg and math elements
 	inBody  bool
 	text    strings.Builder // of the text node being collected
@@ -159,15 +159,17 @@ func (b *builder) startTag() bool {
 		b.truncated = true
 		return false
 	}
+	selfClosed := b.foreign > 0 && b.z.Raw()[len(b.z.Raw())-2] == '/'
+	leaf := voidElements[a] || selfClosed
+	if !leaf && len(b.stack) >= maxDepth {
+		// Too deep: the element takes the place of the innermost open one instead of lying in it.
+		b.skipped[b.top().Data]++
+		b.pop(len(b.stack) - 1)
+		b.truncated = true
+	}
 	n := &html.Node{Type: html.ElementNode, DataAtom: a, Data: name, Attr: attrs}
 	b.top().AppendChild(n)
-	selfClosed := b.foreign > 0 && b.z.Raw()[len(b.z.Raw())-2] == '/'
-	if voidElements[a] || selfClosed {
-		return true
-	}
-	if len(b.stack) >= maxDepth {
-		b.skipped[name]++
-		b.truncated = true
+	if leaf {
 		return true
 	}
 	b.stack = append(b.stack, n)
@@ -293,7 +295,7 @@ func (b *builder) endTag(name string) {
 		b.nodes++
 		return
 	}
-	if b.skipped[name] > 0 {
+	if b.skipped[name] > 0 && (len(b.stack) < maxDepth || b.top().Data != name) {
 		b.skipped[name]--
 		return
 	}
