@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/gorilla/websocket"
@@ -46,12 +47,15 @@ func (s *socket) start(id string, params *graphql.RawParams) {
 		s.ops = make(map[string]*operation, 1)
 	}
 	s.ops[id] = op
+	s.calls++
 	ctx, cancel := context.WithCancel(s.base)
 	op.cancel = cancel
 	s.mu.Unlock()
 	s.t.Streams.spawn(func() {
 		defer cancel()
-		s.run(ctx, op, params)
+		counted := sync.OnceFunc(s.called)
+		defer counted()
+		s.run(ctx, op, params, counted)
 	})
 }
 
@@ -69,8 +73,9 @@ func (s *socket) stop(id string) {
 	}
 }
 
-// run carries the operation from its text to its last word.
-func (s *socket) run(ctx context.Context, op *operation, params *graphql.RawParams) {
+// run carries the operation from its text to its last word. It calls lasting
+// once it knows that the operation does not end by itself.
+func (s *socket) run(ctx context.Context, op *operation, params *graphql.RawParams, lasting func()) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.fail(ctx, op, s.t.Recover(ctx, cause))
@@ -82,13 +87,7 @@ func (s *socket) run(ctx context.Context, op *operation, params *graphql.RawPara
 	if s.starting.Acquire(ctx, 1) != nil {
 		return
 	}
-	started := false
-	release := func() {
-		if !started {
-			started = true
-			s.starting.Release(1)
-		}
-	}
+	release := sync.OnceFunc(func() { s.starting.Release(1) })
 	defer release()
 
 	oc, errs := s.exec.CreateOperationContext(ctx, params)
@@ -100,6 +99,7 @@ func (s *socket) run(ctx context.Context, op *operation, params *graphql.RawPara
 		s.call(ctx, op, oc)
 		return
 	}
+	lasting()
 	next, ctx := s.exec.DispatchOperation(ctx, oc)
 	release()
 	for first := true; ; first = false {
@@ -120,10 +120,6 @@ func (s *socket) run(ctx context.Context, op *operation, params *graphql.RawPara
 
 // call runs a query or mutation.
 func (s *socket) call(ctx context.Context, op *operation, oc *graphql.OperationContext) {
-	s.mu.Lock()
-	s.calls++
-	s.mu.Unlock()
-	defer s.called()
 	limited, cancel := context.WithTimeout(ctx, s.t.OperationTimeout)
 	defer cancel()
 	resp := once(limited, s.exec, oc)
@@ -136,7 +132,7 @@ func (s *socket) call(ctx context.Context, op *operation, oc *graphql.OperationC
 	}
 }
 
-// called counts a query or mutation out; the last one lets a draining socket go.
+// called counts out an operation that ended, or that is a subscription; the last one lets a draining socket go.
 func (s *socket) called() {
 	s.mu.Lock()
 	s.calls--

@@ -56,7 +56,7 @@ type socket struct {
 	base    context.Context // what Init returned
 	expires time.Time
 	ops     map[string]*operation
-	// calls are the operations that end by themselves; a drained socket waits for them.
+	// calls are the operations not known to be subscriptions: they end by themselves, and a drained socket waits for them.
 	calls    int
 	draining bool
 	outbox

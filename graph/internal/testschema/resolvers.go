@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -17,14 +18,22 @@ import (
 const Secret = "dial tcp 10.0.0.7:5432: password authentication failed"
 
 // Resolvers answers the schema.
-type Resolvers struct{}
+type Resolvers struct {
+	// Producing counts the goroutines that feed a subscription.
+	Producing atomic.Int32
+}
 
-// New returns the executable schema.
-func New() graphql.ExecutableSchema { return NewExecutableSchema(Config{Resolvers: &Resolvers{}}) }
+// Schema returns the executable schema.
+func (r *Resolvers) Schema() graphql.ExecutableSchema {
+	return NewExecutableSchema(Config{Resolvers: r})
+}
+
+// New returns an executable schema with resolvers of its own.
+func New() graphql.ExecutableSchema { return new(Resolvers).Schema() }
 
 func (r *Resolvers) Query() QueryResolver               { return query{} }
 func (r *Resolvers) Mutation() MutationResolver         { return mutation{} }
-func (r *Resolvers) Subscription() SubscriptionResolver { return subscription{} }
+func (r *Resolvers) Subscription() SubscriptionResolver { return subscription{r} }
 func (r *Resolvers) Item() ItemResolver                 { return item{} }
 func (r *Resolvers) Tick() TickResolver                 { return tick{} }
 
@@ -74,7 +83,7 @@ func (query) Slow(ctx context.Context) (string, error) {
 type (
 	item         struct{}
 	mutation     struct{}
-	subscription struct{}
+	subscription struct{ *Resolvers }
 	tick         struct{}
 )
 
@@ -95,16 +104,16 @@ func ticks(all ...*Tick) <-chan *Tick {
 	return out
 }
 
-func (subscription) Count(ctx context.Context, to int, after *int) (<-chan *Tick, error) {
+func (s subscription) Count(ctx context.Context, to int, after *int) (<-chan *Tick, error) {
 	n := 0
 	if after != nil {
 		n = *after
 	}
-	return produce(ctx, n, to, ""), nil
+	return s.produce(ctx, n, to, ""), nil
 }
 
-func (subscription) Endless(ctx context.Context, bytes int) (<-chan *Tick, error) {
-	return produce(ctx, 0, 1<<40, strings.Repeat("x", bytes)), nil
+func (s subscription) Endless(ctx context.Context, bytes int) (<-chan *Tick, error) {
+	return s.produce(ctx, 0, 1<<40, strings.Repeat("x", bytes)), nil
 }
 
 func (subscription) Stuck(ctx context.Context) (<-chan *Tick, error) {
@@ -113,9 +122,11 @@ func (subscription) Stuck(ctx context.Context) (<-chan *Tick, error) {
 }
 
 // produce sends ticks after+1 to last.
-func produce(ctx context.Context, after, last int, payload string) <-chan *Tick {
+func (r *Resolvers) produce(ctx context.Context, after, last int, payload string) <-chan *Tick {
 	out := make(chan *Tick)
+	r.Producing.Add(1)
 	go func() {
+		defer r.Producing.Add(-1)
 		defer close(out)
 		for n := after + 1; n <= last; n++ {
 			select {
