@@ -54,6 +54,7 @@ type host struct {
 	mu     sync.Mutex
 	robots map[string]rules // by scheme
 	resume time.Time        // Retry-After
+	last   time.Time        // when it was last asked from here
 }
 
 // rules are one robots.txt and how long it holds.
@@ -116,6 +117,9 @@ func (c *crawler) take(ctx context.Context, a pipeline.Ask, u *url.URL, h *host)
 	case h.lane <- struct{}{}:
 		defer func() { <-h.lane }()
 	case <-ctx.Done():
+		return lossOf(a, pipeline.LossTimeout, "the host's one connection stayed busy"), false
+	}
+	if !fits(ctx, 0) {
 		return lossOf(a, pipeline.LossTimeout, "the host's one connection stayed busy"), false
 	}
 	if err := c.permitted(ctx, u, h); err != nil {
@@ -196,7 +200,17 @@ func (c *crawler) turn(ctx context.Context, u *url.URL, h *host, gap time.Durati
 	if resume.After(at) {
 		at = resume
 	}
-	if wait := time.Until(at); wait > 0 && !rest(ctx, wait) {
+	// A turn that could not be used at its moment must not bring two requests together.
+	h.mu.Lock()
+	if since := h.last.Add(gap); since.After(at) {
+		at = since
+	}
+	h.last = at
+	if now := time.Now(); now.After(at) {
+		h.last = now
+	}
+	h.mu.Unlock()
+	if wait := time.Until(at); wait > 0 && (!fits(ctx, wait) || !rest(ctx, wait)) {
 		return errBusy
 	}
 	return nil

@@ -118,7 +118,7 @@ func TestPoliteness(t *testing.T) {
 	t.Run("leaves the configured pause between requests to one host", func(t *testing.T) {
 		t.Parallel()
 		w := newWeb(t, pages(map[string]string{"/": homePage, "/a": homePage, "/b": homePage}))
-		src := newSet(t, func(c *Config) { c.CrawlRate = 10; c.Slice = 3 * time.Second }, w).named(t, "site")
+		src := newSet(t, func(c *Config) { c.CrawlRate = 5; c.Slice = 3 * time.Second }, w).named(t, "site")
 		done := make(chan pipeline.Answer, 3)
 		for _, path := range []string{"/", "/a", "/b"} {
 			a := home(w.URL)
@@ -131,7 +131,7 @@ func TestPoliteness(t *testing.T) {
 			}
 		}
 		for i := 1; i < len(w.hits); i++ {
-			if gap := w.hits[i].at.Sub(w.hits[i-1].at); gap < 95*time.Millisecond {
+			if gap := w.hits[i].at.Sub(w.hits[i-1].at); gap < 120*time.Millisecond {
 				t.Errorf("request %d came after %v", i, gap)
 			}
 		}
