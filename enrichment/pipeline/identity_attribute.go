@@ -124,9 +124,7 @@ func (w *weighing) overlaps() {
 		authors = max(authors, overlap(a.record.CoAuthors, w.record.CoAuthors, authorKey))
 		repositories = max(repositories, overlap(a.record.Repositories, w.record.Repositories, Fold))
 	}
-	for attribute, n := range map[string]int{attrCoAuthors: authors} {
-		w.count(attribute, n)
-	}
+	w.count(attrCoAuthors, authors)
 	w.count(attrRepository, repositories)
 }
 

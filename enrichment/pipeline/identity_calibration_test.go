@@ -76,7 +76,7 @@ func (c *census) one(from []string) string { return from[c.rng.IntN(len(from))] 
 func (c *census) people(n int) []string {
 	out := make([]string, n)
 	for i := range out {
-		out[i] = strings.Title(c.one(c.given) + " " + c.one(c.family)) //nolint:staticcheck // ASCII names
+		out[i] = c.one(c.given) + " " + c.one(c.family)
 	}
 	return out
 }

@@ -50,14 +50,17 @@ func CompareNames(a, b string) NameComparison {
 	if strings.TrimSpace(a) == "" || strings.TrimSpace(b) == "" {
 		return NameComparison{Level: NameMissing}
 	}
+	a, b = clipName(a), clipName(b)
 	if looksOrganisation(a) || looksOrganisation(b) {
-		return compareOrgs(a, b)
+		return compareOrgs(min(a, b), max(a, b))
 	}
 	return ComparePeople(a, b)
 }
 
 // ComparePeople weighs two names that are known to be people's.
 func ComparePeople(a, b string) NameComparison {
+	a, b = clipName(a), clipName(b)
+	a, b = min(a, b), max(a, b) // one order, so that ties between words cannot make the answer depend on it
 	best := comparePeople(a, b)
 	// A nickname in quotes stands for the given name too.
 	for _, v := range nicknameVariants(a, b) {
@@ -69,6 +72,18 @@ func ComparePeople(a, b string) NameComparison {
 		}
 	}
 	return best
+}
+
+// clipName keeps the first 200 runes: what is longer is no name, and comparing takes time by the square of the words.
+func clipName(s string) string {
+	n := 0
+	for i := range s {
+		if n == 200 {
+			return s[:i]
+		}
+		n++
+	}
+	return s
 }
 
 func nicknameVariants(a, b string) [][2]string {
@@ -89,7 +104,7 @@ func comparePeople(a, b string) NameComparison {
 		return NameComparison{Level: NameMissing}
 	}
 	c := compareTokens(mergeTokens(ta, tb), mergeTokens(tb, ta))
-	if !c.Same && sameKorean(ta, tb) {
+	if !c.Same && (sameKorean(ta, tb) || sameChinese(ta, tb)) {
 		c = NameComparison{Level: NameSpelling, Score: 0.92, Same: true}
 	}
 	if generation(a) != "" && generation(b) != "" && generation(a) != generation(b) {
@@ -98,7 +113,7 @@ func comparePeople(a, b string) NameComparison {
 		c.Level = NameNone
 	}
 	if c.Same {
-		c.Share = nameShare(a)
+		c.Share = min(nameShare(a), nameShare(b))
 	}
 	return c
 }
@@ -375,6 +390,9 @@ func writtenSimilarity(a, b nameToken) float64 {
 			sim = max(sim, 0.76)
 		}
 	}
+	if shorter > 5 && len(a.frame) > 3 && throaty.Replace(a.frame) == throaty.Replace(b.frame) {
+		sim = max(sim, 0.8)
+	}
 	if article(a.text) == article(b.text) || spelling(article(a.text)) == spelling(article(b.text)) {
 		sim = max(sim, 0.9)
 	}
@@ -401,6 +419,10 @@ func writtenSimilarity(a, b nameToken) float64 {
 	}
 	return max(0, sim)
 }
+
+// throaty brings together the letters that scripts write for sounds between k,
+// g and h: Khodorkovsky is Chodorkowski, Hryhorii is Grigorii.
+var throaty = strings.NewReplacer("k", "h", "g", "h", "c", "h")
 
 // editSimilarity turns a number of differing letters into a likeness, more lenient with long words.
 func editSimilarity(distance, length int) float64 {

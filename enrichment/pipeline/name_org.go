@@ -257,6 +257,9 @@ func compareOrgs(a, b string) NameComparison {
 	one, both := max(leftA, leftB)-min(leftA, leftB), min(leftA, leftB)
 	score -= 0.22 * one / (all + one)
 	score -= 0.9 * both / (all + both)
+	if len(oa.forms) > 0 && len(ob.forms) > 0 && one > 0.3 {
+		score -= 0.15 // two full names in a register: "Siemens AG" and "Siemens Energy AG"
+	}
 	if all < 0.8 && leftA+leftB > 0.3 {
 		score -= 0.2 // only generic words agree
 	}

@@ -109,3 +109,50 @@ func TestJaroWinkler(t *testing.T) {
 		}
 	})
 }
+
+func TestParseName(t *testing.T) {
+	t.Parallel()
+	t.Run("takes names apart", func(t *testing.T) {
+		for written, want := range map[string]Name{
+			"Josiah Carberry":                   {Given: "Josiah", Family: "Carberry"},
+			"Dr. Josiah Stinkney Carberry, PhD": {Title: "Dr.", Given: "Josiah", Middle: "Stinkney", Family: "Carberry", Suffix: "PhD"},
+			"Carberry, Josiah S.":               {Given: "Josiah", Middle: "S.", Family: "Carberry"},
+			"Vincent van Gogh":                  {Given: "Vincent", Family: "van Gogh"},
+			"Maria de la Cruz":                  {Given: "Maria", Family: "de la Cruz"},
+			"José Ortega y Gasset":              {Given: "José", Family: "Ortega y Gasset"},
+			"DUPONT Jean":                       {Given: "Jean", Family: "DUPONT"},
+			"Jean DUPONT":                       {Given: "Jean", Family: "DUPONT"},
+			"William \"Bill\" Gates III":        {Given: "William", Family: "Gates", Nickname: "Bill", Suffix: "III"},
+			"Robert (Bob) Dole":                 {Given: "Robert", Family: "Dole", Nickname: "Bob"},
+			"Martin Luther King Jr.":            {Given: "Martin", Middle: "Luther", Family: "King", Suffix: "Jr."},
+			"习近平":                               {Given: "近平", Family: "习"},
+			"欧阳修":                               {Given: "修", Family: "欧阳"},
+			"김정은":                               {Given: "정은", Family: "김"},
+			"Madonna":                           {Given: "Madonna"},
+			"Jack Ma":                           {Given: "Jack", Family: "Ma"},
+			"Sir Isaac Newton":                  {Title: "Sir", Given: "Isaac", Family: "Newton"},
+			"Mary Smith-Jones":                  {Given: "Mary", Family: "Smith-Jones"},
+			"":                                  {},
+		} {
+			if got := ParseName(written); got != want {
+				t.Errorf("%q: %+v", written, got)
+			}
+		}
+		if got := ParseName("Cruz, Juan de la"); got.Family != "de la Cruz" {
+			t.Errorf("particles behind the given name: %+v", got)
+		}
+	})
+}
+
+func FuzzSameName(f *testing.F) {
+	f.Add("Josiah Carberry", "J. Carberry")
+	f.Add("ООО «Звезда»", "欧阳修")
+	f.Add(", () \"\"", "Abd al-")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		same, score := SameName(a, b)
+		back, again := SameName(b, a)
+		if same != back || score < 0 || score > 1 || score-again > 1e-9 || again-score > 1e-9 {
+			t.Errorf("%v %v, and the other way round %v %v", same, score, back, again)
+		}
+	})
+}
