@@ -205,6 +205,7 @@ func (s *Server) Stop() error {
 	}
 	defer s.release()
 	if s.Attached() {
+		guests.Delete(s)
 		return nil
 	}
 	// Held through the shutdown, so that nobody attaches to a server on its way out.

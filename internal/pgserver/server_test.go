@@ -210,6 +210,9 @@ func TestAttach(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if again, err := pgserver.Attach(dir); err != nil || again.Stop() != nil {
+			t.Fatalf("a second guest: %v", err)
+		}
 		if !s.Attached() || s.DSN("") != dsn {
 			t.Fatalf("attached %t to %s, want %s", s.Attached(), s.DSN(""), dsn)
 		}
@@ -253,6 +256,8 @@ func TestAttach(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		runtime.GC()
+		runtime.GC()
 		if s.Idle() {
 			t.Fatal("idle with a guest")
 		}

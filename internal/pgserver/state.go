@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -54,6 +55,10 @@ func readState(dir string) (s state, err error) {
 	return s, json.Unmarshal(text, &s)
 }
 
+// guests keeps attached servers reachable until Stop. A caller may keep the DSN
+// only, and the collector would then close the file whose lock says that we are here.
+var guests sync.Map
+
 // Attach returns the server that another process runs on dir, waiting for one
 // that is just coming up. While attached, an orderly Stop of that process waits
 // a moment for this one. ErrNotRunning when nobody holds the directory.
@@ -83,7 +88,9 @@ func Attach(dir string) (*Server, error) {
 			continue // on its way out
 		}
 		if s, err := readState(dir); err == nil && answers(s.Socket) {
-			return &Server{state: s, dir: dir, users: users}, nil
+			attached := &Server{state: s, dir: dir, users: users}
+			guests.Store(attached, true)
+			return attached, nil
 		}
 		unlock(users)
 	}

@@ -12,21 +12,17 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/enrichd/enrichd/internal/pg"
-	"github.com/enrichd/enrichd/internal/pgserver"
 	"github.com/enrichd/enrichd/migrations"
 )
 
 const (
 	templatePrefix = "enrichd_template_"
+	makingInfix    = "_making_"
 	clonePrefix    = "enrichd_test_"
 )
 
 // server is where this process makes its databases.
 type server struct {
-	// attachment keeps the shared server alive: its lock goes when nothing refers to it any more
-	// and the collector closes the file. It is nil with ENRICHD_TEST_DATABASE_URL.
-	attachment *pgserver.Server
-
 	base string
 	// idle connections to it. Not a pool, whose goroutines would look like leaks of the tests.
 	idle chan *pgx.Conn
@@ -52,15 +48,14 @@ func theServer(ctx context.Context) (*server, error) {
 		return shared.server, nil
 	}
 	base := os.Getenv("ENRICHD_TEST_DATABASE_URL")
-	var private *pgserver.Server
 	if base == "" {
-		var err error
-		if private, err = attach(ctx); err != nil {
+		private, err := attach(ctx)
+		if err != nil {
 			return nil, err
 		}
 		base = private.DSN("postgres")
 	}
-	s := &server{attachment: private, base: base, idle: make(chan *pgx.Conn, 4)}
+	s := &server{base: base, idle: make(chan *pgx.Conn, 4)}
 	var version int
 	err := s.use(ctx, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version)
@@ -130,8 +125,10 @@ func (s *server) makeTemplate(ctx context.Context) (string, error) {
 	if err != nil || ready {
 		return name, err
 	}
-	// Made under another name and renamed, so that a killed process leaves no half-made template.
-	making := name + "_making"
+	// Made under a name of its own and renamed, so that a killed process leaves no
+	// half-made template. The lock holds in one database only: whoever comes by
+	// another way makes one as well, and the first to rename wins.
+	making := fmt.Sprintf("%s%s%d", name, makingInfix, os.Getpid())
 	if err := s.drop(ctx, making); err != nil {
 		return "", err
 	}
@@ -139,16 +136,17 @@ func (s *server) makeTemplate(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if err := migrations.Up(ctx, s.dsn(making), slog.New(slog.DiscardHandler), pg.AllowInsecure(true)); err != nil {
-		return "", err
+		return "", errors.Join(err, s.drop(ctx, making))
 	}
-	for _, statement := range []string{
-		"ALTER DATABASE " + quoted(making) + " RENAME TO " + quoted(name),
-		// Nobody may connect: a connection would stand in the way of every copy.
-		"ALTER DATABASE " + quoted(name) + " ALLOW_CONNECTIONS false",
-	} {
-		if err := s.exec(ctx, statement); err != nil {
-			return "", fmt.Errorf("template: %w", err)
-		}
+	// Nobody may connect: a connection would stand in the way of every copy.
+	if err := s.exec(ctx, "ALTER DATABASE "+quoted(making)+" ALLOW_CONNECTIONS false"); err != nil {
+		return "", fmt.Errorf("template: %w", err)
+	}
+	const duplicateDatabase = "42P04"
+	if err := s.exec(ctx, "ALTER DATABASE "+quoted(making)+" RENAME TO "+quoted(name)); pg.Code(err) == duplicateDatabase {
+		return name, s.drop(ctx, making)
+	} else if err != nil {
+		return "", fmt.Errorf("template: %w", err)
 	}
 	return name, nil
 }
@@ -193,7 +191,7 @@ func sweep(ctx context.Context, dsn string) error {
 	templates := 0
 	var failures []error
 	for _, name := range names {
-		if strings.HasPrefix(name, templatePrefix) && !strings.HasSuffix(name, "_making") {
+		if strings.HasPrefix(name, templatePrefix) && !strings.Contains(name, makingInfix) {
 			if templates++; templates <= templatesKept {
 				continue
 			}
