@@ -112,6 +112,9 @@ func TestMatch(t *testing.T) {
 		{"takes no shared host for a website", Input{Name: "John Smith", Links: []string{"https://medium.com/@a"}}, person(func(r *Record) {
 			r.Names, r.Identifiers = []string{"John Smith"}, []Identifier{website("https://medium.com/@b")}
 		}), BandReject},
+		{"takes two sites on one machine for two", Input{Name: "Josiah Carberry", Links: []string{"http://127.0.0.1:4001/"}}, person(func(r *Record) {
+			r.Identifiers = []Identifier{website("http://127.0.0.1:4002/")}
+		}), BandReview},
 		{"vetoes an organisation", linked, person(func(r *Record) { r.ID, r.URL, r.Kind = "jcarberry", "https://github.com/jcarberry", Organisation }), BandReject},
 		{"vetoes the dead", linked, person(func(r *Record) { r.ID, r.URL, r.DiedYear = "jcarberry", "https://github.com/jcarberry", 1929 }), BandReject},
 		{"vetoes an employment that ends before it begins", linked, person(func(r *Record) {

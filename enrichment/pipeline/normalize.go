@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -68,14 +69,20 @@ func placeOf(raw string) (place, bool) {
 		return place{}, false
 	}
 	host := strings.TrimPrefix(strings.ToLower(u.Hostname()), "www.")
-	p := place{host: host, domain: host, path: strings.TrimRight(u.EscapedPath(), "/")}
+	port := ""
+	if n := u.Port(); n != "" && n != "80" && n != "443" {
+		port = ":" + n // another port is another site
+	}
+	p := place{host: host + port, domain: host + port, path: strings.TrimRight(u.EscapedPath(), "/")}
 	for _, index := range []string{"/index.html", "/index.htm", "/index.php"} {
 		p.path = strings.TrimSuffix(p.path, index)
 	}
-	if domain, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
-		p.domain = domain
+	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") {
+		p.shared = true // a bare address or a machine's name belongs to nobody in particular: only whole pages compare
+	} else if domain, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
+		p.domain = domain + port
 	}
-	p.shared = sharedHosts[p.domain] || sharedHosts[p.host]
+	p.shared = p.shared || sharedHosts[p.domain] || sharedHosts[p.host]
 	if u.RawQuery != "" {
 		p.path += "?" + u.RawQuery
 	}
