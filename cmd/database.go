@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/enrichd/enrichd/internal/config"
 	"github.com/enrichd/enrichd/internal/pgserver"
@@ -28,9 +29,9 @@ func openDatabase(ctx context.Context, c *config.Config, hold holdTime, log *slo
 	if c.DatabaseURL != "" {
 		return string(c.DatabaseURL), func() error { return nil }, nil
 	}
-	dir := c.StateDir
-	if dir == "" {
-		dir = pgserver.DefaultDir()
+	dir := pgserver.DefaultDir()
+	if c.StateDir != "" {
+		dir = filepath.Join(c.StateDir, "postgres") // the folder belongs to the server alone
 	}
 	if hold == forCommand {
 		running, err := pgserver.Attach(dir)

@@ -23,8 +23,8 @@ func newBook(run *Run, members []*RunProfile) *book {
 	return &book{run: run, members: members, log: log{run: run}, changed: map[*RunProfile]bool{}}
 }
 
-// finish is how one profile ended.
-type finish struct {
+// Finish is how one profile ended. Candidate is set exactly for a success.
+type Finish struct {
 	Outcome   Outcome
 	Candidate *pipeline.Candidate
 	Failure   *Failure
@@ -97,7 +97,7 @@ func (b *book) gain(m *RunProfile, at time.Time, fields []string) {
 }
 
 // finish ends an open profile; a success is captured.
-func (b *book) finish(m *RunProfile, at time.Time, f finish) {
+func (b *book) finish(m *RunProfile, at time.Time, f Finish) {
 	b.changed[m] = true
 	b.move(m, f.Outcome)
 	m.FinishedAt = &at

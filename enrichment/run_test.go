@@ -237,7 +237,7 @@ func TestDuplicateExecution(t *testing.T) {
 		end, _ := h.finished(ctx, h.start(ctx, ids[0]))
 		job := &river.Job[ProfileArgs]{JobRow: &rivertype.JobRow{Attempt: 2, MaxAttempts: 3}, Args: ProfileArgs{Run: end.ID, Profile: ids[0]}}
 		must(t, h.worker.Work(context.Background(), job))
-		must(t, h.settler.Finish(ctx, end.ID, end.CompanyID, ids[0], finish{Outcome: OutcomeEnriched, Candidate: &pipeline.Candidate{}}))
+		must(t, h.settler.Settle(ctx, end.ID, end.CompanyID, ids[0], Finish{Outcome: OutcomeEnriched, Candidate: &pipeline.Candidate{}}))
 		after, err := h.Run(ctx, end.ID)
 		must(t, err)
 		if after.LastSequence != end.LastSequence || after.Captured != 1 {

@@ -182,9 +182,9 @@ func (s *Service) start(ctx context.Context, tx bun.Tx, p *access.Principal, in 
 	for _, m := range members {
 		switch suppressed, found := known[m.ProfileID]; {
 		case !found:
-			b.finish(m, now, finish{Outcome: OutcomeNotFound})
+			b.finish(m, now, Finish{Outcome: OutcomeNotFound})
 		case suppressed:
-			b.finish(m, now, finish{Outcome: OutcomeSuppressed})
+			b.finish(m, now, Finish{Outcome: OutcomeSuppressed})
 		}
 	}
 	b.close(now)

@@ -74,8 +74,8 @@ func (s *Settler) Stop(context.Context) error {
 	return nil
 }
 
-// Finish settles one profile and returns once that is committed, or why it could not be.
-func (s *Settler) Finish(ctx context.Context, run, company, profile string, f finish) error {
+// Settle ends one profile and returns once that is committed, or why it could not be.
+func (s *Settler) Settle(ctx context.Context, run, company, profile string, f Finish) error {
 	m := &move{
 		run: run, company: company, profile: profile, at: now(), outcome: true, done: make(chan error, 1),
 		apply: func(b *book, m *RunProfile) { b.finish(m, now(), f) },

@@ -70,19 +70,19 @@ func (w *ProfileWorker) Work(ctx context.Context, job *river.Job[ProfileArgs]) e
 		return nil // settled by an earlier execution, or erased
 	}
 	company := item.member.CompanyID
-	end := func(f finish) error { return w.Settler.Finish(ctx, args.Run, company, args.Profile, f) }
+	end := func(f Finish) error { return w.Settler.Settle(ctx, args.Run, company, args.Profile, f) }
 	input := pipeline.Input{ProfileID: args.Profile, Name: args.Profile}
 	switch {
 	case job.Attempt > profileAttempts:
 		return end(failed("worker_lost", "the process that worked on this profile died each time", true))
 	case item.status == StatusCancelling && item.member.Outcome == OutcomeQueued:
-		return end(finish{Outcome: OutcomeCancelled})
+		return end(Finish{Outcome: OutcomeCancelled})
 	case item.profile != nil && item.profile.Suppressed:
-		return end(finish{Outcome: OutcomeSuppressed})
+		return end(Finish{Outcome: OutcomeSuppressed})
 	case item.profile != nil:
 		input = item.profile.input()
 	case !item.test || !reserved(args.Profile):
-		return end(finish{Outcome: OutcomeNotFound}) // erased since the run was accepted
+		return end(Finish{Outcome: OutcomeNotFound}) // erased since the run was accepted
 	}
 
 	t := &told{settler: w.Settler, run: args.Run, company: company, profile: args.Profile}
@@ -137,24 +137,24 @@ func (w *ProfileWorker) run(ctx context.Context, test bool, run string, in pipel
 
 // judge turns the pipeline's result into an outcome. If the person turns out,
 // by an identifier met on the way, to be one who objected, everything found is dropped.
-func (w *ProfileWorker) judge(ctx context.Context, company string, r pipeline.Result) (finish, error) {
+func (w *ProfileWorker) judge(ctx context.Context, company string, r pipeline.Result) (Finish, error) {
 	digests := personDigests(w.Service.Box, company, r.Identifiers)
 	objected, err := w.Service.Store.suppressedAny(ctx, w.Service.DB, company, digests)
 	if err != nil {
-		return finish{}, err
+		return Finish{}, err
 	}
 	if objected {
-		return finish{Outcome: OutcomeSuppressed}, nil
+		return Finish{Outcome: OutcomeSuppressed}, nil
 	}
-	f := finish{Outcome: Outcome(r.Outcome), Candidate: r.Candidate, Missing: r.Missing}
+	f := Finish{Outcome: Outcome(r.Outcome), Candidate: r.Candidate, Missing: r.Missing}
 	if r.FailureCode != "" {
 		f.Failure = &Failure{Code: r.FailureCode, Message: r.FailureMessage, Retryable: r.Retryable}
 	}
 	return f, nil
 }
 
-func failed(code, message string, retryable bool) finish {
-	return finish{Outcome: OutcomeFailed, Failure: &Failure{Code: code, Message: message, Retryable: retryable}}
+func failed(code, message string, retryable bool) Finish {
+	return Finish{Outcome: OutcomeFailed, Failure: &Failure{Code: code, Message: message, Retryable: retryable}}
 }
 
 // SweepArgs is the periodic job that settles what no live job will.
@@ -184,7 +184,7 @@ func (w *SweepWorker) Work(ctx context.Context, _ *river.Job[SweepArgs]) error {
 	}
 	var errs []error
 	for _, o := range orphans {
-		errs = append(errs, w.Settler.Finish(ctx, o.RunID, o.CompanyID, o.ProfileID,
+		errs = append(errs, w.Settler.Settle(ctx, o.RunID, o.CompanyID, o.ProfileID,
 			failed("worker_lost", "no worker is left for this profile", true)))
 	}
 	return errors.Join(errs...)
