@@ -78,7 +78,7 @@ func (e *evaluation) titleCriterion(title string, weight float64) criterion {
 			best.score, best.evidence = score, f.Evidence
 			best.point = fmt.Sprintf("%s %s, near the title sought", lead, clip(role, 80))
 			if years := e.years(); years != "" {
-				best.point += "; " + years + " in accepted positions"
+				best.point += ", " + years + " in accepted positions"
 			}
 		}
 	}

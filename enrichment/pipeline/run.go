@@ -89,7 +89,7 @@ func (r *Runner) now() time.Time {
 	if r.Now != nil {
 		return r.Now()
 	}
-	return time.Now()
+	return time.Now().UTC()
 }
 
 func (r *Runner) identify(s string) (Identifier, bool) {

@@ -20,6 +20,7 @@ type gather struct {
 	seed     Known     // seed, start and run only: what Read sees
 	known    Known
 	records  map[string][]Record // by source
+	soFar    *Candidate          // what is accepted of known; nil is nothing
 
 	asked    map[[2]string]bool // source, URL
 	asks     map[string]int     // by source
@@ -235,8 +236,7 @@ func (g *gather) take(ctx context.Context, in arrival) {
 	src := g.source(a.Source)
 	if ans.Loss == "" {
 		g.records[a.Source] = read(src, g.seed, g.answers)
-		g.decide()
-		g.checkEarly(ctx)
+		g.decide(ctx)
 	}
 	g.nextInLane(ctx, src, a)
 	g.ask(ctx, Lookup)
@@ -298,15 +298,20 @@ func (g *gather) dropLane(key [2]string, waiting []Ask) {
 	g.lanes[key] = nil
 }
 
-func (g *gather) decide() {
+// decide takes all records together, and starts checking the addresses that are accepted by now.
+func (g *gather) decide(ctx context.Context) {
 	var records []Record
 	for _, src := range g.r.Sources {
 		records = append(records, g.records[src.Name()]...)
 	}
 	g.known = decided(g.seed, records)
 	f := fuser{cfg: g.cfg, order: g.r.order(), policies: g.r.policies(), known: g.known}
-	if c, _ := f.candidate(); c != nil {
-		g.tellFields(c.AllFacts)
+	if g.soFar, _ = f.candidate(); g.soFar == nil {
+		return
+	}
+	g.tellFields(g.soFar.AllFacts)
+	for _, address := range published(&f, g.cfg.Addresses) {
+		g.check(ctx, address)
 	}
 }
 
@@ -334,32 +339,25 @@ func (g *gather) worthSearching() bool {
 // enough is the stop rule: identity accepted; name, role, company and location
 // at Config.Enough; and one VALID address. Then no further search is made.
 func (g *gather) enough() bool {
-	c, certain := g.certain()
-	return certain && slices.ContainsFunc(c.Emails, func(e Email) bool { return e.Status == EmailValid })
+	return g.certain() && slices.ContainsFunc(g.soFar.Emails, func(e Email) bool { return g.checks[addressKey(e.Address)].Status == EmailValid })
 }
 
 // awaitsCheck says that only the check of an address, which is under way, still decides whether to search.
 func (g *gather) awaitsCheck() bool {
-	if len(g.early) == len(g.checks) || g.enough() {
-		return false
-	}
-	_, certain := g.certain()
-	return certain
+	return len(g.early) > len(g.checks) && g.certain() && !g.enough()
 }
 
-// certain answers what is accepted so far, and whether all but an address is at Config.Enough.
-func (g *gather) certain() (*Candidate, bool) {
-	f := fuser{cfg: g.cfg, order: g.r.order(), policies: g.r.policies(), known: g.known, checks: g.checks}
-	c, _ := f.candidate()
-	if c == nil {
-		return nil, false
+// certain says whether all that the stop rule wants, but an address, is accepted with Config.Enough.
+func (g *gather) certain() bool {
+	if g.soFar == nil {
+		return false
 	}
 	for _, field := range []string{FieldName, FieldCurrentRole, FieldCurrentCompany, FieldLocation} {
-		if !slices.ContainsFunc(c.AllFacts, func(f Fact) bool { return f.Name == field && f.Confidence >= g.cfg.Enough }) {
-			return nil, false
+		if !slices.ContainsFunc(g.soFar.AllFacts, func(f Fact) bool { return f.Name == field && f.Confidence >= g.cfg.Enough }) {
+			return false
 		}
 	}
-	return c, true
+	return true
 }
 
 func (g *gather) source(name string) Source {

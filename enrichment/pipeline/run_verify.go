@@ -32,14 +32,7 @@ func published(f *fuser, limit int) []string {
 	return addresses
 }
 
-// checkEarly starts checking addresses as soon as the record that shows them is accepted.
-func (g *gather) checkEarly(ctx context.Context) {
-	f := fuser{cfg: g.cfg, order: g.r.order(), policies: g.r.policies(), known: g.known}
-	for _, address := range published(&f, g.cfg.Addresses) {
-		g.check(ctx, address)
-	}
-}
-
+// check has one address checked, once.
 func (g *gather) check(ctx context.Context, address string) {
 	key := addressKey(address)
 	slice := min(g.cfg.Slice, g.cfg.VerifyEnd-g.elapsed())

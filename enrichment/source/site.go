@@ -51,7 +51,7 @@ func (s *site) Ask(k pipeline.Known, stage pipeline.Stage) []pipeline.Ask {
 		}
 	}
 	for _, home := range slices.Clone(asks) {
-		if resume := resumeOf(home.URL); resume != "" && isHome(k, home.URL) {
+		if resume := resumeOf(home.URL); resume != "" && isHome(home.URL) {
 			asks = append(asks, pipeline.Ask{Kind: siteResume, URL: resume, Origin: "site:" + home.URL})
 		}
 	}
@@ -91,7 +91,7 @@ func (s *site) homes(k pipeline.Known) []named {
 }
 
 // isHome says whether an address is a site of somebody's own rather than a page on somebody else's.
-func isHome(_ pipeline.Known, address string) bool {
+func isHome(address string) bool {
 	id, ok := extract.Identify(address)
 	return ok && id.Kind == "website"
 }
