@@ -41,6 +41,29 @@ func BenchmarkMove(b *testing.B) {
 	}
 }
 
+// BenchmarkMoveSpread captures one profile on each of 64 accounts at once.
+func BenchmarkMoveSpread(b *testing.B) {
+	l := setup(b)
+	companies := make([]string, 64)
+	for i := range companies {
+		companies[i] = l.prepaid(fmt.Sprintf("company-%d", i), 1_000_000)
+		for r := 0; r <= b.N/10; r++ {
+			l.hold(companies[i], fmt.Sprintf("run-%d-%d", i, r), 10)
+		}
+	}
+	b.ResetTimer()
+	for n := range b.N {
+		var captures []billing.Capture
+		for i, c := range companies {
+			captures = append(captures, billing.Capture{CompanyID: c, RunID: fmt.Sprintf("run-%d-%d", i, n/10), ProfileID: fmt.Sprint(n % 10)})
+		}
+		if _, err := l.move(captures, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(64*b.N)/b.Elapsed().Seconds(), "captures/s")
+}
+
 // BenchmarkReserve holds ten credits for one run after another, over a thousand accounts.
 func BenchmarkReserve(b *testing.B) {
 	l := setup(b)

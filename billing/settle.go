@@ -112,7 +112,7 @@ WITH account AS MATERIALIZED (
 	       released = r.released + c.rest,
 	       state = CASE WHEN NOT c.ends THEN r.state WHEN c.void THEN 'VOID' ELSE 'SETTLED' END
 	  FROM change AS c
-	 WHERE r.run_id = c.run_id
+	 WHERE r.run_id = c.run_id AND r.run_id IN (?runs)
 ), moved AS (
 	UPDATE billing_accounts AS b
 	   SET available = b.available + a.prepaid * t.rest,
@@ -123,11 +123,11 @@ WITH account AS MATERIALIZED (
 	       last_at = a.at
 	  FROM total AS t
 	  JOIN account AS a ON a.id = t.account_id
-	 WHERE b.id = t.account_id AND t.lines > 0
+	 WHERE b.id = t.account_id AND b.id IN (?accounts) AND t.lines > 0
 ), purse AS MATERIALIZED (
 	-- live grants in spending order, each covering the captures above below and up to upto
 	SELECT g.id, g.account_id, g.remaining, g.expires_at <= a.at AS expired,
-	       sum(g.remaining) OVER w - g.remaining AS below, sum(g.remaining) OVER w AS upto
+	       (sum(g.remaining) OVER w - g.remaining)::bigint AS below, (sum(g.remaining) OVER w)::bigint AS upto
 	  FROM billing_grants AS g
 	  JOIN account AS a ON a.id = g.account_id
 	 WHERE NOT g.spent AND a.prepaid = 1

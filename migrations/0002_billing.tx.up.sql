@@ -166,18 +166,23 @@ CREATE TRIGGER billing_reservations_unchanged BEFORE UPDATE ON billing_reservati
     EXECUTE FUNCTION billing_refuse('a reservation only ever grows');
 
 -- What adds up, checked once a statement and at its end, when every part of it is
--- in place. Index scans are forced because the plans are cached, perhaps while the tables were still small.
+-- in place. The plans are cached, perhaps while the tables were still small; so
+-- scans of a whole table are off, and each LATERAL keeps its lookup by index.
 
 -- New entries follow the one before them, and the account has counted them.
 CREATE FUNCTION billing_entries_follow() RETURNS trigger LANGUAGE plpgsql
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
     SELECT f.account_id, f.seq INTO wrong
       FROM fresh f
-      LEFT JOIN billing_accounts a ON a.id = f.account_id
-      LEFT JOIN billing_entries p ON p.account_id = f.account_id AND p.seq = f.seq - 1
+      LEFT JOIN LATERAL (SELECT b.id, b.last_seq, b.last_at FROM billing_accounts b WHERE b.id = f.account_id OFFSET 0) a ON true
+      LEFT JOIN LATERAL (
+            SELECT e.seq, e.at, e.available_after, e.held_after
+              FROM billing_entries e
+             WHERE e.account_id = f.account_id AND e.seq = f.seq - 1
+            OFFSET 0) p ON true
      WHERE a.id IS NULL OR f.seq > a.last_seq OR f.at > a.last_at
         OR (f.seq > 1 AND p.seq IS NULL)
         OR f.available_after <> coalesce(p.available_after, 0) + f.d_available
@@ -196,7 +201,7 @@ CREATE TRIGGER billing_entries_follow AFTER INSERT ON billing_entries
 
 -- An account moves by the sum of the entries that it counted in the same statement; its grants cover it; its limit and mode hold.
 CREATE FUNCTION billing_accounts_follow() RETURNS trigger LANGUAGE plpgsql
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
@@ -249,7 +254,7 @@ CREATE TRIGGER billing_accounts_follow AFTER UPDATE ON billing_accounts
 
 -- A reservation is the sum of the entries of its run.
 CREATE FUNCTION billing_reservations_follow() RETURNS trigger LANGUAGE plpgsql
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
@@ -277,13 +282,13 @@ CREATE TRIGGER billing_reservations_moved AFTER UPDATE ON billing_reservations
 
 -- Grants cover the account, no more and no less.
 CREATE FUNCTION billing_grants_follow() RETURNS trigger LANGUAGE plpgsql
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
     SELECT n.account_id INTO wrong
       FROM (SELECT DISTINCT account_id FROM fresh) n
-      LEFT JOIN billing_accounts a ON a.id = n.account_id
+      LEFT JOIN LATERAL (SELECT b.mode, b.available, b.held FROM billing_accounts b WHERE b.id = n.account_id OFFSET 0) a ON true
      CROSS JOIN LATERAL (
             SELECT coalesce(sum(g.remaining), 0) AS remaining
               FROM billing_grants g
