@@ -94,6 +94,9 @@ func (f *addressFinder) endLine() {
 		return
 	}
 	f.lines = append(f.lines, line)
+	if len(f.found) == maxPageEmails {
+		return
+	}
 	for _, a := range scanAddresses(line) {
 		extractor := extractorDeobfuscated
 		if a.plain {

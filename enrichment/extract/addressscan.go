@@ -60,7 +60,10 @@ func scanAddresses(line string) []foundAddress {
 			if f, ok := around(line, tokens, i); ok {
 				found = append(found, f)
 			}
-		case t.kind == wordToken && t.end-t.start > 8:
+			if len(found) == maxPageEmails {
+				return found
+			}
+		case t.kind == wordToken && t.end-t.start > 8 && t.end-t.start < 255:
 			start := t.start // of the local part, which may have dots
 			for start > 0 && (line[start-1] == '.' || isAlnum(line[start-1])) && t.start-start < 64 {
 				start--

@@ -108,8 +108,11 @@ func linkText(n *html.Node) string {
 			return cut(s, 120)
 		}
 	}
-	label := ""
+	label, steps := "", 0
 	walk(n, func(c *html.Node) bool {
+		if steps++; steps > 100 {
+			return false // no icon is so complicated
+		}
 		if label == "" && c.Type == html.ElementNode {
 			for _, name := range []string{"alt", "aria-label", "title"} {
 				if label == "" {

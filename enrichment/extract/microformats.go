@@ -81,6 +81,10 @@ type mfParser struct {
 	work  int // bytes and nodes spent on values
 	items int
 	rels  map[[2]string]bool // pairs of rel value and address that are noted
+
+	doc       *html.Node
+	ids       map[string]*html.Node // made when something is included
+	including bool
 }
 
 // mfContext is the item whose properties are being collected.
@@ -102,7 +106,7 @@ type timeOnly struct {
 func parseMicroformats(t *tree, base *url.URL) *Microformats { return readMicroformats(t, base).out }
 
 func readMicroformats(t *tree, base *url.URL) *mfParser {
-	p := &mfParser{base: base, rels: map[[2]string]bool{}, out: &Microformats{Items: []*Item{}, Rels: map[string][]string{}, RelURLs: map[string]*RelURL{}}}
+	p := &mfParser{base: base, doc: t.doc, rels: map[[2]string]bool{}, out: &Microformats{Items: []*Item{}, Rels: map[string][]string{}, RelURLs: map[string]*RelURL{}}}
 	p.children(t.doc, nil)
 	walk(t.doc, func(n *html.Node) bool {
 		if n.Type == html.ElementNode && (n.DataAtom == atom.A || n.DataAtom == atom.Area || n.DataAtom == atom.Link) {
@@ -124,7 +128,14 @@ func (p *mfParser) children(n *html.Node, c *mfContext) {
 
 // element reads one element as a root, as properties of c, or neither, and goes below it.
 func (p *mfParser) element(e *html.Node, c *mfContext) {
+	if p.including {
+		p.work += 8 // what is included over and over is paid for each time
+	}
 	classes := classList(e)
+	if c != nil && c.v1 != nil && slices.Contains(classes, "include") {
+		p.include(c, attr(e, "href")+attr(e, "data"))
+		return
+	}
 	types, v1 := rootTypes(classes)
 	var props []mfProperty
 	if c != nil {
@@ -166,6 +177,10 @@ func (p *mfParser) item(e *html.Node, types, v1 []string) *Item {
 	item := &Item{Type: types, Properties: map[string][]Property{}, ID: attr(e, "id"), node: e}
 	c := &mfContext{item: item, v1: v1}
 	p.children(e, c)
+	if v1 != nil {
+		p.include(c, attr(e, "itemref"))
+		p.include(c, attr(e, "headers"))
+	}
 	for _, late := range c.timeOnly { // a date that came only later
 		if c.lastDate != "" {
 			v := &item.Properties[late.name][late.index]

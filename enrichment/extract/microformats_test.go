@@ -87,6 +87,10 @@ func TestMicroformats(t *testing.T) {
 		{"takes the address of a nested item for a u- property and its markup for an e- property",
 			`<div class="h-entry"><div class="u-comment h-cite"><a class="u-url p-name" href="/c">C</a></div><div class="e-content h-card">A <i>b</i></div></div>`,
 			`[{"type":["h-entry"],"properties":{"comment":[{"type":["h-cite"],"properties":{"url":["http://example.com/c"],"name":["C"]},"value":"http://example.com/c"}],"content":[{"type":["h-card"],"properties":{"name":["A b"]},"value":"A b","html":"A <i>b</i>"}]}}]`},
+		{"includes what an old card refers to",
+			`<i id="n" class="fn">Ada</i><div class="vcard"><a class="include" href="#n">x</a><b class="role">Analyst</b></div>
+			<div class="vcard" itemref="n"></div><table><tr><th id="o" class="org">Engine</th></tr><tr><td class="vcard" headers="o"><b class="fn">Bob</b></td></tr></table>`,
+			`[{"type":["h-card"],"properties":{"name":["Ada"],"role":["Analyst"]}},{"type":["h-card"],"properties":{"name":["Ada"]}},{"type":["h-card"],"properties":{"name":["Bob"],"org":["Engine"]}}]`},
 		{"tells the id of a root",
 			`<div class="h-card" id="me">Ada</div>`, `[{"type":["h-card"],"id":"me","properties":{"name":["Ada"]}}]`},
 		{"implies no photo from two images and no address from two links",

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
 )
 
 // Backward compatibility: which classes of the first microformats mean what in
@@ -133,6 +134,31 @@ func v1Root(props []mfProperty, types, v1 []string) (allTypes, allV1 []string) {
 	}
 	slices.Sort(types)
 	return types, v1
+}
+
+// include reads elements that lie elsewhere as if they were here
+// (microformats.org/wiki/include-pattern): refs are ids, with or without "#".
+// What is included includes nothing in turn, so that nothing includes itself.
+func (p *mfParser) include(c *mfContext, refs string) {
+	if refs == "" || p.including {
+		return
+	}
+	if p.ids == nil {
+		p.ids = map[string]*html.Node{}
+		walk(p.doc, func(n *html.Node) bool {
+			if id := attr(n, "id"); id != "" && p.ids[id] == nil {
+				p.ids[id] = n
+			}
+			return n.DataAtom != atom.Template
+		})
+	}
+	p.including = true
+	for _, id := range wordsOf(refs) {
+		if target := p.ids[strings.TrimPrefix(id, "#")]; target != nil && p.work < maxMFWork {
+			p.element(target, c)
+		}
+	}
+	p.including = false
 }
 
 // lastSegment is the last part of an address's path, decoded: what a rel="tag" link is about.

@@ -146,6 +146,9 @@ const (
 
 // plainText is the text content without scripts, styles and templates.
 func (p *mfParser) plainText(e *html.Node, images int) string {
+	if p.work > maxMFWork {
+		return ""
+	}
 	var b strings.Builder
 	p.writePlain(&b, e, images)
 	p.work += b.Len() + 1
@@ -153,7 +156,7 @@ func (p *mfParser) plainText(e *html.Node, images int) string {
 }
 
 func (p *mfParser) writePlain(b *strings.Builder, n *html.Node, images int) {
-	p.work++
+	p.work += 8 // a node costs about as much as a few bytes
 	switch {
 	case n.Type == html.TextNode:
 		b.WriteString(n.Data)
@@ -323,6 +326,9 @@ var urlAttrs = set("href src poster data cite action")
 
 // innerHTML serialises what is inside an element (HTML, section 13.3), its addresses made absolute.
 func (p *mfParser) innerHTML(e *html.Node) string {
+	if p.work > maxMFWork {
+		return ""
+	}
 	var b strings.Builder
 	for c := e.FirstChild; c != nil; c = c.NextSibling {
 		p.writeHTML(&b, c)
@@ -337,7 +343,7 @@ var (
 )
 
 func (p *mfParser) writeHTML(b *strings.Builder, n *html.Node) {
-	p.work++
+	p.work += 8
 	switch n.Type {
 	case html.TextNode:
 		if n.Parent != nil && rawElements[n.Parent.DataAtom] && n.Parent.DataAtom != atom.Title && n.Parent.DataAtom != atom.Textarea {

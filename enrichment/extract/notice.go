@@ -31,10 +31,9 @@ var notices = []*regexp.Regexp{
 	regexp.MustCompile(`\bacquisitie (?:naar aanleiding van [^.!?]{0,40} )?(?:wordt )?niet (?:op prijs gesteld|gewenst)\b`),
 }
 
-// noticeHints is a word that every notice contains, so that most text is never searched.
-var noticeHints = []string{"recruit", "headhunt", "head hunt", "staffing", "job", "opportunit", "roles", "role", "position", "offers", "offer", "cold e", "cold-e", "cold m", "sales", "commercial",
-	"personal", "stellenangebot", "recrut", "chasseur", "emploi", "démarchage", "écoute", "reclut", "cazatalento", "trabajo", "empleo", "emprego", "selezion", "cacciatori",
-	"lavoro", "werving", "acquisitie", "detacheerder", "vacature"}
+// noticeHints are beginnings of words, one of which every notice contains, so that most text is never searched.
+var noticeHints = set(`recr recl head staf job jobs joba offe role posi oppo cold sale comm pers stel chas cabi empl démar marc trab
+	ofer empr caza sele cacc lavo werv acqu deta vaca`)
 
 // noContactNotice quotes the sentence of a page's text that tells recruiters to stay away; "" when there is none.
 func noContactNotice(pageText string) string {
@@ -59,8 +58,15 @@ func noContactNotice(pageText string) string {
 const maxNoticeSentences = 200
 
 func hinted(sentence string) bool {
-	for _, hint := range noticeHints {
-		if strings.Contains(sentence, hint) {
+	for i := 0; i < len(sentence); {
+		for i < len(sentence) && !isLetter(sentence[i]) && sentence[i] < 0x80 {
+			i++
+		}
+		start := i
+		for i < len(sentence) && (isLetter(sentence[i]) || sentence[i] >= 0x80) {
+			i++
+		}
+		if word := sentence[start:i]; len(word) >= 3 && (noticeHints[word[:min(len(word), 4)]] || noticeHints[word[:min(len(word), 6)]]) {
 			return true
 		}
 	}
@@ -71,9 +77,10 @@ func hinted(sentence string) bool {
 func sentences(s string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for len(s) > 0 {
-			end := strings.IndexAny(s, ".!?\n")
-			if end < 0 || end > 600 {
-				end = min(len(s), 600) - 1
+			window := s[:min(len(s), 600)]
+			end := strings.IndexAny(window, ".!?\n")
+			if end < 0 {
+				end = len(window) - 1
 			}
 			if !yield(s[:end+1]) {
 				return
