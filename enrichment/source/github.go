@@ -154,7 +154,7 @@ func (g *gitHub) Read(_ pipeline.Known, answers []pipeline.Answer) []pipeline.Re
 	}
 	for _, kind := range []string{gitHubSearch, gitHubUser, gitHubSocial, gitHubRepos} {
 		for _, ans := range answers {
-			if ans.Ask.Kind != kind || ans.Status != 200 {
+			if ans.Ask.Kind != kind || ans.Status != statusOK {
 				continue
 			}
 			if kind == gitHubSearch {

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"mime"
-	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -93,16 +93,23 @@ func (g *guard) ask(ctx context.Context, a pipeline.Ask, c call) pipeline.Answer
 	if !g.circuit.allow() {
 		return lossOf(a, pipeline.LossBroken, "the source failed too often and rests")
 	}
+	began := time.Now()
 	ans, done := g.turn(ctx, a, c)
-	if !done {
+	if !done || abandoned(ctx, began, g.slice) {
 		g.circuit.unused()
 		return ans
 	}
 	g.circuit.record(ans.Loss == pipeline.LossTimeout || ans.Loss == pipeline.LossBroken)
-	if ans.Loss == "" && (ans.Status == http.StatusNotFound || ans.Status == http.StatusGone) {
+	if ans.Loss == "" && (ans.Status == statusNotFound || ans.Status == statusGone) {
 		g.misses.put(a.URL, ans, time.Now())
 	}
 	return ans
+}
+
+// abandoned says that everybody left a call before it had a fair time to
+// answer: that is no mark against the source. One that was still silent after a third of the slice is silent.
+func abandoned(ctx context.Context, began time.Time, slice time.Duration) bool {
+	return errors.Is(ctx.Err(), context.Canceled) && time.Since(began) < slice/3
 }
 
 // turn waits for a place in the bulkhead and a token, calls, and repeats once
@@ -157,7 +164,7 @@ func (g *guard) once(ctx context.Context, a pipeline.Ask, c call) (ans pipeline.
 		return ans, retryPause, ans.Loss == pipeline.LossBroken && egress.KindOf(err) == egress.Broken
 	}
 	g.limits.correct(c.bucket, res.Status, res.Header, time.Now())
-	if res.Status == http.StatusNotModified {
+	if res.Status == statusNotModified {
 		if held == nil {
 			return lossOf(a, pipeline.LossBroken, "not modified, though nothing was held"), retryPause, false
 		}
@@ -169,7 +176,7 @@ func (g *guard) once(ctx context.Context, a pipeline.Ask, c call) (ans pipeline.
 		pause, again = repeatable(res, time.Now())
 		return ans, pause, again
 	}
-	if res.Status == http.StatusOK {
+	if res.Status == statusOK {
 		if why := unreadable(ans); why != "" {
 			return lossOf(a, pipeline.LossBroken, why), 0, false
 		}
@@ -201,14 +208,14 @@ func left(ctx context.Context, most time.Duration) time.Duration {
 // repeatable says whether asking again can help: after 408, 429 and 5xx, as
 // soon as the source's own Retry-After permits.
 func repeatable(res egress.Response, now time.Time) (pause time.Duration, again bool) {
-	if res.Status != http.StatusRequestTimeout && res.Status != http.StatusTooManyRequests && res.Status < 500 {
+	if res.Status != statusRequestTimeout && res.Status != statusTooManyRequests && res.Status < 500 {
 		return 0, false
 	}
 	if d, ok := retryAfter(res.Header, now); ok {
 		return max(d, retryPause), true
 	}
 	// A 429 without a word about when is answered by the limiter's own pause, not by knocking again.
-	return retryPause, res.Status != http.StatusTooManyRequests
+	return retryPause, res.Status != statusTooManyRequests
 }
 
 // answerOf turns a response into an answer, with the loss that its status means.
@@ -219,7 +226,7 @@ func answerOf(a pipeline.Ask, res egress.Response) pipeline.Answer {
 		Body: res.Body, Hash: hex.EncodeToString(sum[:]), FetchedAt: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if loss := lossByStatus(res); loss != "" {
-		ans.Loss, ans.Detail = loss, "status "+http.StatusText(res.Status)
+		ans.Loss, ans.Detail = loss, "status "+strconv.Itoa(res.Status)
 		ans.Body = nil
 	} else if res.Status >= 300 {
 		ans.Body = nil // an error page says nothing about a person
@@ -231,13 +238,13 @@ func answerOf(a pipeline.Ask, res egress.Response) pipeline.Answer {
 // what fails is broken. Any other status is an answer, a 404 above all.
 func lossByStatus(res egress.Response) pipeline.Loss {
 	switch s := res.Status; {
-	case s == http.StatusTooManyRequests:
+	case s == statusTooManyRequests:
 		return pipeline.LossLimited
-	case s == http.StatusForbidden && (res.Header.Get("Retry-After") != "" || res.Header.Get("X-Ratelimit-Remaining") == "0"):
+	case s == statusForbidden && (res.Header.Get("Retry-After") != "" || res.Header.Get("X-Ratelimit-Remaining") == "0"):
 		return pipeline.LossLimited // how GitHub says that a limit is used up
-	case s == http.StatusUnauthorized || s == http.StatusForbidden || s == http.StatusProxyAuthRequired || s == http.StatusUnavailableForLegalReasons:
+	case s == statusUnauthorized || s == statusForbidden || s == statusProxyAuth || s == statusLegalReasons:
 		return pipeline.LossRefused
-	case s == http.StatusRequestTimeout:
+	case s == statusRequestTimeout:
 		return pipeline.LossTimeout
 	case s >= 500 || s < 200:
 		return pipeline.LossBroken

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,10 +86,10 @@ func (l *limits) correct(name string, status int, h egress.Header, now time.Time
 	name = l.bucket(name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limited := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable || status == http.StatusForbidden
+	limited := status == statusTooManyRequests || status == statusUnavailable || status == statusForbidden
 	if d, ok := retryAfter(h, now); ok && limited {
 		l.pause("*", now.Add(d), now)
-	} else if status == http.StatusTooManyRequests {
+	} else if status == statusTooManyRequests {
 		l.pause("*", now.Add(5*time.Second), now)
 	}
 	if remaining, reset, ok := remainingCalls(h, now); ok {
@@ -169,7 +168,7 @@ func retryAfter(h egress.Header, now time.Time) (time.Duration, bool) {
 		}
 		return time.Duration(min(n, int64(longestPause/time.Second))) * time.Second, true
 	}
-	at, err := http.ParseTime(s)
+	at, err := httpDate(s)
 	if err != nil {
 		return 0, false
 	}

@@ -105,7 +105,7 @@ func (o *openAlex) Read(_ pipeline.Known, answers []pipeline.Answer) []pipeline.
 	byID := map[string]pipeline.Record{}
 	var ids []string
 	for _, ans := range answers {
-		if ans.Status != 200 {
+		if ans.Status != statusOK {
 			continue
 		}
 		var people []openAlexPerson

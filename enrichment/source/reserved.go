@@ -134,7 +134,7 @@ func (r reserved) Read(k pipeline.Known, answers []pipeline.Answer) []pipeline.R
 	var records []pipeline.Record
 	for _, ans := range answers {
 		var p reservedPerson
-		if ans.Status != 200 || json.Unmarshal(ans.Body, &p) != nil {
+		if ans.Status != statusOK || json.Unmarshal(ans.Body, &p) != nil {
 			continue
 		}
 		website := pipeline.Identifier{Kind: "website", Value: p.Page, URL: p.Page}

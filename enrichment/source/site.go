@@ -133,7 +133,7 @@ func visitable(address string) bool {
 func (s *site) Read(_ pipeline.Known, answers []pipeline.Answer) []pipeline.Record {
 	var records []pipeline.Record
 	for _, ans := range answers {
-		if ans.Status != 200 || len(ans.Body) == 0 {
+		if ans.Status != statusOK || len(ans.Body) == 0 {
 			continue
 		}
 		facts := extract.Page(extract.Document{URL: ans.URL, ContentType: ans.ContentType, Header: ans.Header, Body: ans.Body})

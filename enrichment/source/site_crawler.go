@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"mime"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -93,13 +92,14 @@ func (c *crawler) visit(ctx context.Context, a pipeline.Ask) pipeline.Answer {
 	if !h.circuit.allow() {
 		return lossOf(a, pipeline.LossBroken, "the host failed too often and rests")
 	}
+	began := time.Now()
 	ans, reached := c.take(ctx, a, u, h)
-	if !reached {
+	if !reached || abandoned(ctx, began, c.guard.slice) {
 		h.circuit.unused()
 		return ans
 	}
 	h.circuit.record(ans.Loss == pipeline.LossTimeout || ans.Loss == pipeline.LossBroken)
-	if ans.Loss == "" && (ans.Status == http.StatusNotFound || ans.Status == http.StatusGone) {
+	if ans.Loss == "" && (ans.Status == statusNotFound || ans.Status == statusGone) {
 		c.guard.misses.put(a.URL, ans, time.Now())
 	}
 	return ans
@@ -249,13 +249,13 @@ func (c *crawler) askRobots(ctx context.Context, u *url.URL, h *host) rules {
 	now := time.Now()
 	switch {
 	case errors.Is(err, egress.TooManyRedirects):
-		return rules{Robots: extract.RobotsFor(http.StatusNotFound, nil), until: now.Add(robotsTime)}
+		return rules{Robots: extract.RobotsFor(statusNotFound, nil), until: now.Add(robotsTime)}
 	case err != nil:
 		return rules{loss: failed(pipeline.Ask{}, res, err).Loss}
 	}
 	h.learn(res, now)
 	switch {
-	case res.Status == http.StatusTooManyRequests:
+	case res.Status == statusTooManyRequests:
 		return rules{loss: pipeline.LossLimited}
 	case res.Status >= 500:
 		return rules{loss: pipeline.LossBroken, until: now.Add(robotsFailedTime)}
@@ -265,7 +265,7 @@ func (c *crawler) askRobots(ctx context.Context, u *url.URL, h *host) rules {
 
 // learn notes a host's wish to be left alone for a while.
 func (h *host) learn(res egress.Response, now time.Time) {
-	if res.Status != http.StatusTooManyRequests && res.Status != http.StatusServiceUnavailable {
+	if res.Status != statusTooManyRequests && res.Status != statusUnavailable {
 		return
 	}
 	d, ok := retryAfter(res.Header, now)
