@@ -130,10 +130,9 @@ func TestPoliteness(t *testing.T) {
 				t.Errorf("%+v", ans)
 			}
 		}
-		for i := 1; i < len(w.hits); i++ {
-			if gap := w.hits[i].at.Sub(w.hits[i-1].at); gap < 120*time.Millisecond {
-				t.Errorf("request %d came after %v", i, gap)
-			}
+		// The pause lies between the moments of sending; a busy machine may bring two arrivals together, but not all four.
+		if took := w.hits[3].at.Sub(w.hits[0].at); len(w.hits) != 4 || took < 400*time.Millisecond {
+			t.Errorf("%d requests within %v", len(w.hits), took)
 		}
 	})
 	t.Run("loses a page at once whose turn comes after its slice", func(t *testing.T) {

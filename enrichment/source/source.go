@@ -92,7 +92,12 @@ func New(cfg Config) (*Set, error) {
 			return nil, fmt.Errorf("source %q is unknown; enable any of %s", name, strings.Join(Names, ", "))
 		}
 	}
-	api, crawl := egress.NewClient(cfg.Policy, egress.ForAPI), egress.NewClient(cfg.Policy, egress.ForCrawl)
+	apis := cfg.Policy
+	for _, base := range cfg.URLs {
+		// An operator who names a plain address means it: a mirror on his own network, or a test.
+		apis.AllowHTTP = apis.AllowHTTP || strings.HasPrefix(base, "http:")
+	}
+	api, crawl := egress.NewClient(apis, egress.ForAPI), egress.NewClient(cfg.Policy, egress.ForCrawl)
 	set := &Set{guards: map[string]*guard{}, clients: []*egress.Client{api, crawl}}
 	for _, name := range Names {
 		if !slices.Contains(cfg.Enabled, name) {
