@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -198,8 +199,16 @@ func (a *App) liveRunner() (*pipeline.Runner, error) {
 	for name, key := range a.Config.SourceKeys {
 		tokens[name] = string(key)
 	}
+	var enabled []string
+	for _, name := range a.Config.Sources {
+		if !slices.Contains(source.Names, name) {
+			a.Log.Warn("this source has no connector yet and is left out", "source", name)
+			continue
+		}
+		enabled = append(enabled, name)
+	}
 	set, err := source.New(source.Config{
-		Enabled: a.Config.Sources, URLs: a.Config.SourceURLs, Tokens: tokens, Contact: a.Config.ContactURL,
+		Enabled: enabled, URLs: a.Config.SourceURLs, Tokens: tokens, Contact: a.Config.ContactURL,
 		Policy: a.egress, RobotsToken: "enrichd", CrawlRate: a.Config.CrawlRate,
 	})
 	if err != nil {

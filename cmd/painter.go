@@ -183,7 +183,10 @@ func clip(s string, width int) string {
 		}
 		_, n := utf8.DecodeRuneInString(s[i:])
 		if shown == width {
-			return s[:i] + "\x1b[0m"
+			if strings.Contains(s[:i], "\x1b") {
+				return s[:i] + "\x1b[0m"
+			}
+			return s[:i]
 		}
 		shown++
 		i += n
