@@ -25,7 +25,7 @@ func cardPerson(card *Item) PersonFacts {
 	}
 	c.locations(card)
 	for _, v := range card.Properties["email"] {
-		if address, ok := publishedAddress(v.Value); ok {
+		if address, ok := fieldAddress(v.Value); ok {
 			c.add(&who.Emails, v, address, 254)
 		}
 	}

@@ -22,7 +22,7 @@ func jsonResume(v *value) (who PersonFacts, ok bool) {
 		r.add(&who.Headlines, b, maxHeadline, "summary")
 	}
 	for _, f := range b.fields["email"] {
-		if address, ok := publishedAddress(f.text); ok && f.kind == textValue {
+		if address, ok := fieldAddress(f.text); ok && f.kind == textValue {
 			appendValue(&who.Emails, Value{Text: address, Snippet: snippet(f.raw), Extractor: extractorJSONResume})
 		}
 	}

@@ -10,57 +10,61 @@ import (
 // productToken is the name by which pages may address us alone.
 const productToken = "enrichd"
 
-// optOut tells by which rule a document refuses to be indexed, fed to
-// machines or mined; "" when it does not. The rules come from the
-// X-Robots-Tag header, robots meta elements, and the text-and-data-mining
-// reservation protocol (TDMRep: header, or meta).
-func optOut(t *tree, header map[string]string) string {
-	if rule := robotsDirective(header["x-robots-tag"], true); rule != "" {
-		return rule
-	}
-	if reserved(header["tdm-reservation"]) {
-		return "tdm-reservation"
-	}
+// wishes are what a document asks of machines.
+type wishes struct {
+	// optOut is the rule by which it refuses to be indexed, fed to machines or mined; "" when it does not.
+	optOut string
+	// noFollow: its links shall not be followed.
+	noFollow bool
+}
+
+// readWishes reads the X-Robots-Tag header, robots meta elements, and the
+// text-and-data-mining reservation protocol (TDMRep: header, or meta). t is nil for a document that is no page.
+func readWishes(t *tree, header map[string]string) wishes {
+	var w wishes
+	w.directives(header["x-robots-tag"], true)
+	w.reserve(header["tdm-reservation"])
 	if t == nil {
-		return ""
+		return w
 	}
-	rule := ""
 	walk(t.doc, func(n *html.Node) bool {
-		if rule != "" || n.Type == html.ElementNode && n.DataAtom == atom.Template {
-			return false
+		if n.Type != html.ElementNode || n.DataAtom != atom.Meta {
+			return n.DataAtom != atom.Template
 		}
-		if n.Type == html.ElementNode && n.DataAtom == atom.Meta {
-			content := attr(n, "content")
-			name := attr(n, "name")
-			if name == "" {
-				name = attr(n, "http-equiv")
-			}
-			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "robots", productToken:
-				rule = robotsDirective(content, false)
-			case "x-robots-tag":
-				rule = robotsDirective(content, true)
-			case "tdm-reservation":
-				if reserved(content) {
-					rule = "tdm-reservation"
-				}
-			}
+		content, name := attr(n, "content"), attr(n, "name")
+		if name == "" {
+			name = attr(n, "http-equiv")
+		}
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "robots", productToken:
+			w.directives(content, false)
+		case "x-robots-tag":
+			w.directives(content, true)
+		case "tdm-reservation":
+			w.reserve(content)
 		}
 		return true
 	})
-	return rule
+	return w
 }
 
-// robotsDirective finds a refusal in a list of directives. In a header a
-// directive may be addressed to one robot ("googlebot: noindex"), and stays so until the next name.
-func robotsDirective(list string, addressed bool) string {
+func (w *wishes) reserve(value string) {
+	if strings.TrimSpace(value) == "1" {
+		setOnce(&w.optOut, "tdm-reservation")
+	}
+}
+
+// directives reads a list of them. In a header a directive may be addressed to
+// one robot ("googlebot: noindex"), and stays so until the next name.
+func (w *wishes) directives(list string, addressed bool) {
 	forUs := true
 	for part := range strings.FieldsFuncSeq(strings.ToLower(list), func(r rune) bool { return r == ',' || r == ';' || r == '\n' }) {
 		part = strings.TrimSpace(part)
 		if name, rest, ok := strings.Cut(part, ":"); ok {
 			switch name = strings.TrimSpace(name); {
-			case name == "tdm-reservation" && reserved(rest):
-				return name
+			case name == "tdm-reservation":
+				w.reserve(rest)
+				continue
 			case name == "unavailable_after" || strings.HasPrefix(name, "max-"):
 				continue // a directive with a value, not a robot's name
 			case addressed:
@@ -74,13 +78,13 @@ func robotsDirective(list string, addressed bool) string {
 		for word := range strings.FieldsSeq(part) {
 			switch word {
 			case "none":
-				return "noindex"
+				setOnce(&w.optOut, "noindex")
+				w.noFollow = true
+			case "nofollow":
+				w.noFollow = true
 			case "noindex", "noai", "notrain", "noml", "tdm-reservation":
-				return word
+				setOnce(&w.optOut, word)
 			}
 		}
 	}
-	return ""
 }
-
-func reserved(value string) bool { return strings.TrimSpace(value) == "1" }

@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ const extractorLink = "link/1"
 // document that it cannot read come empty Facts of an unclear kind.
 func Page(d Document) *Facts {
 	f := &Facts{URL: withoutFragment(d.URL), Truncated: len(d.Body) > MaxBytes, Links: []Link{}}
+	if !readable(d.ContentType) {
+		return f
+	}
 	source := decode(d.ContentType, d.Body[:min(len(d.Body), MaxBytes)])
 	if isJSON(d, source) {
 		f.json(source, d.Header)
@@ -27,6 +31,17 @@ func Page(d Document) *Facts {
 	f.Truncated = f.Truncated || t.truncated
 	f.page(t, d.Header)
 	return f
+}
+
+// readable tells types that hold text: a picture or a PDF gives nothing.
+func readable(contentType string) bool {
+	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	switch kind = strings.TrimSpace(kind); {
+	case kind == "" || strings.HasPrefix(kind, "text/") || kind == "application/octet-stream":
+		return true
+	default:
+		return strings.HasSuffix(kind, "json") || strings.HasSuffix(kind, "xml")
+	}
 }
 
 // isJSON tells JSON documents by their type, or by how they begin where the type says nothing.
@@ -42,7 +57,7 @@ func isJSON(d Document, source string) bool {
 
 // json reads a document that is JSON.
 func (f *Facts) json(source string, header map[string]string) {
-	if f.OptOut = optOut(nil, header); f.OptOut != "" {
+	if f.OptOut = readWishes(nil, header).optOut; f.OptOut != "" {
 		return
 	}
 	values := readJSON(source)
@@ -64,7 +79,13 @@ func (f *Facts) page(t *tree, header map[string]string) {
 	base := baseURL(t, f.URL)
 	f.Links = pageLinks(t, f.URL, base)
 	f.Title = pageTitle(t)
-	if f.OptOut = optOut(t, header); f.OptOut != "" {
+	wish := readWishes(t, header)
+	if wish.noFollow {
+		for i := range f.Links {
+			f.Links[i].Rank = 0
+		}
+	}
+	if f.OptOut = wish.optOut; f.OptOut != "" {
 		return
 	}
 	shown := findAddresses(t)
@@ -72,8 +93,9 @@ func (f *Facts) page(t *tree, header map[string]string) {
 
 	ld, micro, rdfa := jsonldScripts(t), microdataItems(t, base), rdfaItems(t, base)
 	meta := readMeta(t)
+	mf := parseMicroformats(t, base)
 	candidates := schemaCandidates(ld, f.URL)
-	candidates = append(candidates, cardCandidates(parseMicroformats(t, base), f.URL)...)
+	candidates = append(candidates, cardCandidates(mf, f.URL)...)
 	candidates = append(candidates, schemaCandidates(micro, f.URL)...)
 	candidates = append(candidates, schemaCandidates(rdfa, f.URL)...)
 	structured := slices.ContainsFunc(candidates, func(c candidate) bool { return len(c.facts.Names) > 0 })
@@ -83,8 +105,10 @@ func (f *Facts) page(t *tree, header map[string]string) {
 			strength = asAuthor // weak: it adds to somebody, it does not decide
 		}
 		candidates = append(candidates, candidate{who, strength})
-	} else if who, ok := textPerson(t, f.Title, meta); ok && !structured && !manyPeople(ld, micro, rdfa) {
-		candidates = append(candidates, candidate{who, asTop})
+	} else if !structured && !manyPeople(ld, micro, rdfa) {
+		if who, ok := f.textPerson(t, meta, shown.lines); ok {
+			candidates = append(candidates, candidate{who, asTop})
+		}
 	}
 	var strength int
 	f.Person, f.Kind, strength = whose(candidates)
@@ -96,23 +120,86 @@ func (f *Facts) page(t *tree, header map[string]string) {
 	}
 	if strength > asAuthor {
 		// An author need not own the page, so addresses and links that merely stand on it are not the author's.
-		f.addAddresses(shown.found)
-		f.addAccounts()
+		others := f.others(mf, ld, micro, rdfa)
+		f.addAddresses(shown.found, others)
+		f.addAccounts(others)
 	}
 	f.Bio = bio(t, t.nodes, f.URL)
 }
 
-// addAddresses takes over the addresses that the page shows. On a page with
-// many, only those that resemble the person's name are.
-func (f *Facts) addAddresses(found []Value) {
+// addAddresses takes over the addresses that the page shows, but none that
+// structured data gives to somebody else. On a page with many, only those that
+// resemble the person's name are.
+func (f *Facts) addAddresses(found []Value, others map[string]bool) {
 	const few = 3
 	for _, v := range found {
 		local, _, _ := strings.Cut(strings.ToLower(v.Text), "@")
-		if len(found) > few && !resembles(local, f.Person.Names) {
+		if others[strings.ToLower(v.Text)] || len(found) > few && !resembles(local, f.Person.Names) {
 			continue
 		}
 		appendValue(&f.Person.Emails, v)
 	}
+}
+
+// others are the addresses and accounts that structured data gives to anybody but the person.
+func (f *Facts) others(mf *Microformats, graphs ...*graph) map[string]bool {
+	o := map[string]bool{}
+	note := func(raw string) {
+		if id, ok := Identify(raw); ok && len(o) < maxLinks {
+			o[id.URL+id.Value] = true
+			if id.Kind == kindEmail {
+				o[id.Value] = true
+			}
+		}
+	}
+	var items func(list []*Item, depth int)
+	items = func(list []*Item, depth int) {
+		for _, item := range list {
+			for _, name := range slices.Sorted(maps.Keys(item.Properties)) {
+				for _, v := range item.Properties[name] {
+					if (name == "email" || name == "url") && strings.ContainsAny(v.Value, "@:") {
+						note(v.Value)
+					}
+					if v.Item != nil {
+						items([]*Item{v.Item}, depth+1)
+					}
+				}
+			}
+			items(item.Children, depth+1)
+		}
+	}
+	items(mf.Items, 0)
+	budget := maxMarked
+	var values func(v *value, depth int)
+	values = func(v *value, depth int) {
+		if budget--; budget < 0 || depth > maxJSONDepth {
+			return
+		}
+		for _, name := range slices.Sorted(maps.Keys(v.fields)) {
+			for _, w := range v.fields[name] {
+				switch {
+				case w.kind == objectValue:
+					values(w, depth+1)
+				case name == "email" || name == "sameAs" || name == "url":
+					note(w.text)
+				}
+			}
+		}
+	}
+	for _, g := range graphs {
+		for _, v := range g.top {
+			values(v, 0)
+		}
+	}
+	for _, v := range f.Person.Emails {
+		delete(o, strings.ToLower(v.Text))
+	}
+	for _, v := range f.Person.Links {
+		if id, ok := Identify(v.Text); ok {
+			delete(o, id.URL+id.Value)
+		}
+	}
+	return o
 }
 
 // resembles tells whether a local part contains a word of one of the names.
@@ -130,7 +217,7 @@ func resembles(local string, names []Value) bool {
 // addAccounts takes over the accounts that the page links to as its person's
 // own: by rel="me", or as the only account with a service, under a link that
 // carries the service's name, the account's name, or an icon alone.
-func (f *Facts) addAccounts() {
+func (f *Facts) addAccounts(others map[string]bool) {
 	type account struct {
 		link Link
 		id   pipeline.Identifier
@@ -143,6 +230,9 @@ func (f *Facts) addAccounts() {
 		}
 		if l.Me() {
 			f.addLink(l, id)
+		}
+		if others[id.URL+id.Value] {
+			continue
 		}
 		if id.Kind != kindLink && id.Kind != kindWebsite && !slices.ContainsFunc(byKind[id.Kind], func(a account) bool { return a.id.Value == id.Value }) {
 			byKind[id.Kind] = append(byKind[id.Kind], account{l, id})

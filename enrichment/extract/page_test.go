@@ -137,6 +137,10 @@ func TestWhosePage(t *testing.T) {
 		{"a title and heading that agree", `<title>Ada Lovelace – Analyst</title><h1>Ada Lovelace</h1>`, pipeline.Person, []string{"Ada Lovelace"}},
 		{"a heading that introduces", `<title>My site</title><h1>Hi, I’m Ada Lovelace!</h1>`, pipeline.Person, []string{"Ada Lovelace"}},
 		{"a heading that is no name", `<title>Software Engineering Blog</title><h1>Software Engineering</h1>`, pipeline.Unclear, nil},
+		{"a title that the copyright line confirms", `<title>Contact – Ada Lovelace</title><h1>Contact</h1><footer>© 2024 Ada Lovelace</footer>`, pipeline.Person, []string{"Ada Lovelace"}},
+		{"a title that nothing confirms", `<title>Ada Lovelace | The News</title><h1>Who was she?</h1>`, pipeline.Unclear, nil},
+		{"the person of a blog beside the login that published", `<script type="application/ld+json">{"@graph":[{"@type":"WebPage","about":{"@id":"#p"},"author":{"@id":"#u"}},{"@type":["Person","Organization"],"@id":"#p","name":"Ada Lovelace"},{"@type":"Person","@id":"#u","name":"admin"}]}</script>`, pipeline.Person, []string{"Ada Lovelace"}},
+		{"the card of a company", `<div class="h-card"><b class="p-name">Engine Ltd.</b></div>`, pipeline.Unclear, nil},
 		{"an Open Graph profile", `<meta property="og:type" content="profile"><meta property="profile:first_name" content="Ada"><meta name="profile:last_name" content="Lovelace">`, pipeline.Person, []string{"Ada Lovelace"}},
 		{"an Open Graph website", `<meta property="og:type" content="website"><meta property="og:title" content="Ada Lovelace">`, pipeline.Unclear, nil},
 		{"microdata", `<div itemscope itemtype="https://schema.org/Person"><span itemprop="name">Ada Lovelace</span></div>`, pipeline.Person, []string{"Ada Lovelace"}},
@@ -154,10 +158,19 @@ func TestWhosePage(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a title that the link home confirms", func(t *testing.T) {
+		t.Parallel()
+		f := Page(Document{URL: home + "contact", Body: []byte(`<title>Contact | Ada Lovelace</title><a href="/">Ada Lovelace</a><h1>Contact</h1><a href="mailto:ada@lovelace.dev">mail</a>`)})
+		wantTexts(t, "names", f.Person.Names, "Ada Lovelace")
+		wantTexts(t, "emails", f.Person.Emails, "ada@lovelace.dev")
+	})
 	t.Run("keeps other people's addresses apart", func(t *testing.T) {
 		t.Parallel()
 		f := page(card("Ada Lovelace", "/") + card("Bob Babbage", "/b") + card("Cy Clerk", "/c") + card("Di Dee", "/d"))
 		wantTexts(t, "emails", f.Person.Emails, "ada@team.dev")
+		f = page(card("Ada Lovelace", "/") + card("Bob Babbage", "/b") + `<script type="application/ld+json">{"@type":"Organization","name":"Engine","sameAs":"https://github.com/engine"}</script><a href="https://github.com/engine">GitHub</a>`)
+		wantTexts(t, "emails", f.Person.Emails, "ada@team.dev")
+		wantTexts(t, "links", f.Person.Links, "https://ada.example/")
 	})
 }
 
@@ -297,6 +310,12 @@ func TestNotices(t *testing.T) {
 			}
 		})
 	}
+	t.Run("follows no link of a page that asks so", func(t *testing.T) {
+		t.Parallel()
+		if got := page(`<meta name="robots" content="index, nofollow"><a href="/about">About</a>`).CrawlLinks(5); len(got) > 0 {
+			t.Errorf("would follow %q", got)
+		}
+	})
 	for _, s := range []string{
 		"I work with recruiters.", "I am a recruiter at Engine Ltd.", "Recruiters are welcome!", "Contact me about jobs", "No problem. Recruiters can write to me.",
 		"We have no open positions", "Open to new opportunities", "I help companies hire",

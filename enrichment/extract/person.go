@@ -162,19 +162,22 @@ func schemaCandidates(g *graph, pageURL string) []candidate {
 	}
 	for _, v := range g.top {
 		if isType(v, "ProfilePage", "AboutPage", "WebPage", "ItemPage", "ContactPage", "CollectionPage") {
-			for _, key := range []string{"dateModified", "datePublished"} {
-				if t := parseDay(v.string(key)); g.heldAt.IsZero() {
-					g.heldAt = t
-				}
+			if g.heldAt.IsZero() {
+				g.heldAt = parseDay(v.string("dateModified"))
 			}
 			for _, f := range v.fields["mainEntity"] {
 				add(f, asSubject)
 			}
 		}
 	}
+	writers := g.onlyWriters()
 	for _, v := range g.top {
 		if isType(v, "Person") {
-			add(v, asTop)
+			if writers[v.string("@id")] {
+				add(v, asAuthor)
+			} else {
+				add(v, asTop)
+			}
 		}
 	}
 	for _, v := range g.top {
@@ -191,6 +194,28 @@ func schemaCandidates(g *graph, pageURL string) []candidate {
 		}
 	}
 	return out
+}
+
+// onlyWriters are the ids of those who are named as authors and as nothing
+// else: a list of items gives everybody a place of their own, also the login of whoever pressed "publish".
+func (g *graph) onlyWriters() map[string]bool {
+	ids := map[string]bool{}
+	mark := func(names []string, writer bool) {
+		for _, v := range g.top {
+			for _, name := range names {
+				for _, f := range v.fields[name] {
+					if id := f.string("@id"); id != "" && writer {
+						ids[id] = true
+					} else {
+						delete(ids, id)
+					}
+				}
+			}
+		}
+	}
+	mark([]string{"author", "creator", "editor", "contributor"}, true)
+	mark([]string{"about", "mainEntity", "publisher", "copyrightHolder"}, false)
+	return ids
 }
 
 // isAbout tells whether an item says that the page is its own.
@@ -299,6 +324,13 @@ func organisationCard(card *Item) bool {
 	if slices.Contains(card.Type, "h-org") {
 		return true
 	}
-	name, org := firstText(card, "name"), firstText(card, "org")
-	return org != "" && squeeze(name) == squeeze(org)
+	name, org := squeeze(firstText(card, "name")), squeeze(firstText(card, "org"))
+	if org != "" && name == org {
+		return true
+	}
+	words := strings.Fields(strings.ToLower(strings.TrimRight(name, ".")))
+	return len(words) > 1 && companySuffixes[words[len(words)-1]]
 }
+
+// companySuffixes end the names of companies, and of nobody else.
+var companySuffixes = set("inc incorporated ltd limited llc llp plc gmbh ag kg ug bv b.v nv n.v srl s.r.l sarl s.a.r.l corp corporation foundation university")

@@ -18,31 +18,48 @@ const (
 	maxBioNodes = 4000
 )
 
-// textPerson finds a name on a page that has no data about people: the first
-// heading must be a plain personal name, and the title must confirm it; or the
-// heading introduces the person ("Hi, I'm Ada Lovelace").
-func textPerson(t *tree, title string, meta metaFacts) (who PersonFacts, ok bool) {
+// textPerson finds a name on a page that has no data about people. The first
+// heading must be a plain personal name that the title confirms, or introduce
+// the person ("Hi, I'm Ada Lovelace"); or the page says who wrote it; or its
+// title names whoever the site's frame names as well, in the link home or in the copyright line.
+func (f *Facts) textPerson(t *tree, meta metaFacts, lines []string) (who PersonFacts, ok bool) {
 	heading := ""
 	walk(t.body, func(n *html.Node) bool {
 		if heading == "" && n.Type == html.ElementNode && n.DataAtom == atom.H1 {
-			heading = text(n)
+			heading = shortText(n)
 		}
 		return heading == "" && n.DataAtom != atom.Template
 	})
-	name := introduced(heading)
-	if name == "" && personName(heading) && containsName(title, heading) {
+	name, quote := introduced(heading), heading
+	if name == "" && personName(heading) && containsName(f.Title, heading) {
 		name = heading
 	}
-	if author := meta["author"]; name == "" && personName(author.Text) && (containsName(title, author.Text) || containsName(heading, author.Text)) {
-		author.Extractor = extractorText
-		who.Names = []Value{author}
-		return who, true
+	if author := meta["author"]; name == "" && personName(author.Text) && (containsName(f.Title, author.Text) || containsName(heading, author.Text) || f.framed(author.Text, lines)) {
+		name, quote = author.Text, author.Snippet
+	}
+	if title := nameInTitle(f.Title); name == "" && title != "" && f.framed(title, lines) {
+		name, quote = title, f.Title
 	}
 	if name == "" {
 		return who, false
 	}
-	who.Names = []Value{{Text: name, Snippet: snippet(heading), Extractor: extractorText}}
+	who.Names = []Value{{Text: name, Snippet: snippet(quote), Extractor: extractorText}}
 	return who, true
+}
+
+// framed tells whether the frame of the site carries a name: the link to its front page, or the copyright line.
+func (f *Facts) framed(name string, lines []string) bool {
+	for _, l := range f.Links {
+		if u := parseHTTP(l.URL); u != nil && l.SameSite && strings.Trim(u.Path, "/") == "" && sameName(l.Text, name) {
+			return true
+		}
+	}
+	for _, line := range lines {
+		if len(line) < 200 && (strings.Contains(line, "©") || strings.Contains(strings.ToLower(line), "copyright")) && containsName(line, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // introduced is the name in "Hi, I'm Ada Lovelace" and its kin; "" without one.
