@@ -32,7 +32,8 @@ type engine struct {
 	suggest    bool
 	introspect func(ctx context.Context) bool
 	charge     func(ctx context.Context, cost int64) (*Budget, error)
-	documents  *cache[*document]
+	documents  *cache[*document] // by text
+	persisted  *cache[*document] // by SHA-256 of the text, in hexadecimal
 	present    graphql.ErrorPresenterFunc
 }
 
@@ -46,7 +47,7 @@ type document struct {
 func newEngine(o Options, log *slog.Logger) *engine {
 	e := &engine{
 		Executor: executor.New(o.Schema), schema: o.Schema.Schema(), lim: o.Limits, suggest: o.Dev,
-		introspect: o.Introspect, charge: o.Charge, documents: newCache[*document](cachedDocuments),
+		introspect: o.Introspect, charge: o.Charge, documents: newCache[*document](cachedDocuments), persisted: newCache[*document](cachedDocuments),
 		present: presenter(log, o.Dev),
 	}
 	e.SetQueryCache(prepared{})
@@ -75,7 +76,7 @@ func (prepared) Add(context.Context, string, *ast.QueryDocument) {}
 // operation as a whole: nothing has run.
 func (e *engine) CreateOperationContext(ctx context.Context, p *graphql.RawParams) (*graphql.OperationContext, gqlerror.List) {
 	none := &graphql.OperationContext{}
-	d, errs := e.load(p.Query)
+	d, errs := e.resolve(p)
 	if len(errs) > 0 {
 		return none, errs
 	}

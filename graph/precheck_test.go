@@ -133,10 +133,19 @@ func TestPrecheck(t *testing.T) {
 			if d == nil {
 				t.Fatalf("%s: does not parse", name)
 			}
-			start := time.Now()
-			_, errs := e.load(doc)
-			if took := time.Since(start); len(errs) > 0 || took > 50*time.Millisecond {
-				t.Errorf("%s: %v, %v", name, took, errs)
+			best := time.Hour
+			for range 5 {
+				fresh := testEngine(t) // which has not kept the document
+				start := time.Now()
+				_, errs := fresh.load(doc)
+				best = min(best, time.Since(start))
+				if len(errs) > 0 {
+					t.Fatalf("%s: %v", name, errs)
+				}
+			}
+			t.Logf("%s: %v", name, best)
+			if best > 50*time.Millisecond {
+				t.Errorf("%s: took %v", name, best)
 			}
 		}
 	})

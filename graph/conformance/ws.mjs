@@ -1,5 +1,6 @@
 // Drives the server with the graphql-ws client as an application would.
 import assert from 'node:assert/strict';
+import { buildClientSchema, getIntrospectionQuery } from 'graphql';
 import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 
@@ -79,6 +80,16 @@ await scenario('after a lost connection the client resumes without gap or repeat
     }),
   );
   assert.deepEqual(seen, Array.from({ length: 300 }, (_, i) => i + 1));
+  await client.dispose();
+});
+
+await scenario('the introspection of graphql-js builds the schema', async () => {
+  const client = connect();
+  const [r] = await collect(client, {
+    query: getIntrospectionQuery({ directiveIsRepeatable: true, inputValueDeprecation: true, specifiedByUrl: true, schemaDescription: true }),
+  });
+  assert.ifError(r.errors);
+  assert.ok(buildClientSchema(r.data).getSubscriptionType().getFields().count);
   await client.dispose();
 });
 

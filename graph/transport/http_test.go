@@ -1,6 +1,8 @@
 package transport_test
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/enrichd/enrichd/graph"
 	"github.com/enrichd/enrichd/graph/internal/testschema"
+	"github.com/enrichd/enrichd/graph/transport"
 )
 
 // reply is what one request got.
@@ -225,8 +228,7 @@ func TestPOST(t *testing.T) {
 			t.Errorf("known length: %d", r.status)
 		}
 		// Without a length, what is read counts.
-		rest := &counted{Reader: strings.NewReader(big)}
-		req, _ := http.NewRequestWithContext(t.Context(), "POST", url, rest)
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", url, io.MultiReader(strings.NewReader(big)))
 		req.Header.Set("Authorization", "Bearer "+goodKey)
 		req.Header.Set("Content-Type", "application/json")
 		req.ContentLength = -1
@@ -238,6 +240,42 @@ func TestPOST(t *testing.T) {
 		if res.StatusCode != 413 {
 			t.Errorf("unknown length: %d", res.StatusCode)
 		}
+	})
+	t.Run("takes a hash for a text that it has seen pass", func(t *testing.T) {
+		t.Parallel()
+		const text = "{hello(name:\"persisted\")}"
+		hashed := func(query, text string) string {
+			sum := sha256.Sum256([]byte(text))
+			return fmt.Sprintf(`{"query":%q,"extensions":{"persistedQuery":{"version":1,"sha256Hash":"%x"}}}`, query, sum)
+		}
+		for _, step := range []struct{ body, code string }{
+			{hashed("", text), "PERSISTED_QUERY_NOT_FOUND"},
+			{hashed("{other}", text), "GRAPHQL_VALIDATION_FAILED"},
+			{hashed("{nope}", "{nope}"), "GRAPHQL_VALIDATION_FAILED"},
+			{hashed("", "{nope}"), "PERSISTED_QUERY_NOT_FOUND"},
+			{hashed(text, text), ""},
+			{hashed("", text), ""},
+			{`{"extensions":{"persistedQuery":{"sha256Hash":"short"}}}`, "GRAPHQL_VALIDATION_FAILED"},
+		} {
+			r := do(t, "POST", url, step.body)
+			if r.status != 200 || r.code() != step.code || step.code == "" && string(r.Data) != `{"hello":"hello persisted"}` {
+				t.Errorf("%s: %d %s", step.body, r.status, r.body)
+			}
+		}
+	})
+	t.Run("lets a hook refuse who has signed in, before anything is parsed", func(t *testing.T) {
+		t.Parallel()
+		_, url := serve(t, func(o *graph.Options) {
+			o.Admit = func(context.Context, *http.Request) error {
+				return transport.Refusal{Status: 429, Code: transport.CodeRateLimited, Message: "slow down", RetryAfter: 1500 * time.Millisecond, Extra: map[string]any{"retryAfterMs": 1500}}
+			}
+		})
+		if r := do(t, "POST", url, "{ not JSON"); r.status != 429 || r.code() != "RATE_LIMITED" || r.header.Get("Retry-After") != "2" || r.Errors[0].Extensions["retryAfterMs"] != 1500.0 {
+			t.Error(r.status, r.header, r.body)
+		}
+		c := open(t, url)
+		c.say(`{"type":"connection_init","payload":{"Authorization":"Bearer key-1"}}`)
+		c.closed(4429)
 	})
 	t.Run("knows GET, POST and OPTIONS only", func(t *testing.T) {
 		t.Parallel()
@@ -254,17 +292,6 @@ func TestPOST(t *testing.T) {
 			t.Error(r.status, r.body)
 		}
 	})
-}
-
-type counted struct {
-	io.Reader
-	n int
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.n += n
-	return n, err
 }
 
 func TestGET(t *testing.T) {
