@@ -171,6 +171,11 @@ func (r *jsonReader) object(depth int) *value {
 		}
 		field.raw = r.s[start:r.i]
 		if field.kind == listValue {
+			for _, item := range field.items {
+				if item.kind != objectValue && len(field.raw) <= maxSnippet {
+					item.raw = field.raw // a short list is quoted whole, with its name
+				}
+			}
 			v.fields[key] = append(v.fields[key], field.items...)
 		} else if field.kind != nullValue {
 			v.fields[key] = append(v.fields[key], field)

@@ -70,6 +70,7 @@ func pageLinks(t *tree, pageURL string, base *url.URL) []Link {
 		return true
 	})
 	site := Site(pageURL)
+	directory := homeDirectory(pageURL)
 	sites := map[string]string{} // by host: the list of suffixes is slow for a thousand links
 	for i := range links {
 		l := &links[i]
@@ -82,9 +83,22 @@ func pageLinks(t *tree, pageURL string, base *url.URL) []Link {
 		l.SameSite = site != "" && s == site
 		if l.SameSite && l.URL != self {
 			l.Rank = crawlRank(u, l.Text, l.Rel)
+			if directory != "" && !strings.HasPrefix(u.Path, directory) {
+				l.Rank = 1 // the institution's page, not the person's
+			}
 		}
 	}
 	return links
+}
+
+// homeDirectory is the "/~name/" that a page lies in; "" when its whole site may be one person's.
+func homeDirectory(pageURL string) string {
+	u := parseHTTP(pageURL)
+	if u == nil || !strings.HasPrefix(u.Path, "/~") {
+		return ""
+	}
+	name, _, _ := strings.Cut(u.Path[1:], "/")
+	return "/" + name + "/"
 }
 
 // usefulLinkRel tells the rels of a link element that lead to a page about somebody.

@@ -128,18 +128,28 @@ func (f *Facts) page(t *tree, header map[string]string) {
 }
 
 // addAddresses takes over the addresses that the page shows, but none that
-// structured data gives to somebody else. On a page with many, only those that
-// resemble the person's name are.
+// structured data gives to somebody else, and no shared mailbox of another
+// site ("support@" of whoever made the theme). Of a few, those that are links
+// or were hidden from harvesters are the person's, and plain ones that resemble the
+// name or belong to the page's own site; of many, only those that resemble the name.
 func (f *Facts) addAddresses(found []Value, others map[string]bool) {
+	found = slices.DeleteFunc(slices.Clone(found), func(v Value) bool {
+		local, domain, _ := strings.Cut(strings.ToLower(v.Text), "@")
+		return others[strings.ToLower(v.Text)] || sharedMailboxes[local] && !SameSite("https://"+domain, f.URL)
+	})
 	const few = 3
 	for _, v := range found {
-		local, _, _ := strings.Cut(strings.ToLower(v.Text), "@")
-		if others[strings.ToLower(v.Text)] || len(found) > few && !resembles(local, f.Person.Names) {
-			continue
+		local, domain, _ := strings.Cut(strings.ToLower(v.Text), "@")
+		meant := v.Extractor != extractorText || SameSite("https://"+domain, f.URL)
+		if len(found) == 1 || len(found) <= few && meant || resembles(local, f.Person.Names) || resembles(domain, f.Person.Names) {
+			appendValue(&f.Person.Emails, v)
 		}
-		appendValue(&f.Person.Emails, v)
 	}
 }
+
+// sharedMailboxes are local parts behind which nobody in particular sits.
+var sharedMailboxes = set(`support info help sales press media abuse webmaster postmaster hostmaster admin administrator noreply no-reply
+	privacy legal office service newsletter marketing billing security jobs careers team root feedback contact`)
 
 // others are the addresses and accounts that structured data gives to anybody but the person.
 func (f *Facts) others(mf *Microformats, graphs ...*graph) map[string]bool {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/enrichd/enrichd/enrichment/pipeline"
 )
 
@@ -86,7 +88,7 @@ func sameAsAny(c candidate, group []candidate) bool {
 	return false
 }
 
-// sameName compares names as a page writes them: letters only, without case;
+// sameName compares names as a page writes them: letters only, without case and accents;
 // a name of at least two words may leave middle names of the other out.
 func sameName(a, b string) bool {
 	x, y := nameWords(a), nameWords(b)
@@ -103,7 +105,16 @@ func sameName(a, b string) bool {
 }
 
 func nameWords(s string) []string {
-	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) })
+	letters := func(r rune) rune {
+		switch {
+		case unicode.Is(unicode.Mn, r):
+			return -1
+		case unicode.IsLetter(r) || unicode.IsMark(r):
+			return unicode.ToLower(r)
+		}
+		return ' '
+	}
+	return strings.Fields(strings.Map(letters, norm.NFD.String(s)))
 }
 
 // merge adds what another item says about the same person and this one does not.

@@ -31,8 +31,8 @@ func (f *Facts) textPerson(t *tree, meta metaFacts, lines []string) (who PersonF
 		return heading == "" && n.DataAtom != atom.Template
 	})
 	name, quote := introduced(heading), heading
-	if name == "" && personName(heading) && containsName(f.Title, heading) {
-		name = heading
+	if plain := withoutTitles(heading); name == "" && personName(plain) && containsName(f.Title, plain) {
+		name = plain
 	}
 	if author := meta["author"]; name == "" && personName(author.Text) && (containsName(f.Title, author.Text) || containsName(heading, author.Text) || f.framed(author.Text, lines)) {
 		name, quote = author.Text, author.Snippet
@@ -79,6 +79,22 @@ func introduced(heading string) string {
 	}
 	return ""
 }
+
+// withoutTitles takes academic and other titles off a name.
+func withoutTitles(name string) string {
+	name, _, _ = strings.Cut(name, ",")
+	words := strings.Fields(name)
+	isTitle := func(w string) bool { return titles[strings.ToLower(strings.ReplaceAll(w, ".", ""))] }
+	for len(words) > 2 && isTitle(words[0]) {
+		words = words[1:]
+	}
+	for len(words) > 2 && isTitle(words[len(words)-1]) {
+		words = words[:len(words)-1]
+	}
+	return strings.Join(words, " ")
+}
+
+var titles = set("dr prof professor mr ms mrs mx ing dipl dipl-ing phd md msc bsc ma ba mba esq jr sr habil rer nat")
 
 // personName tells whether a text looks like a personal name and nothing else: two to four capitalised words.
 func personName(s string) bool {
@@ -130,7 +146,7 @@ func nameInTitle(title string) string {
 		return r == '|' || r == '·' || r == '–' || r == '—' || r == ':' || r == '•' || r == '('
 	}) {
 		for piece := range strings.SplitSeq(part, " - ") {
-			if piece = strings.TrimSpace(piece); personName(piece) {
+			if piece = withoutTitles(piece); personName(piece) {
 				return piece
 			}
 		}
