@@ -19,6 +19,8 @@ const (
 	// payload is PostgreSQL's limit of 8,000 bytes for one notification, less a margin.
 	payload     = 7800
 	reconnectIn = 200 * time.Millisecond
+	// sendWithin bounds one flush, which Stop waits for.
+	sendWithin = 2 * time.Second
 )
 
 // Postgres is a Waker over LISTEN and NOTIFY, on two pgx connections of its
@@ -139,7 +141,10 @@ func (p *Postgres) receive(ctx context.Context, conn *pgx.Conn) {
 // flush sends the gathered ids, at most once a tick.
 func (p *Postgres) flush(ctx context.Context) {
 	var conn *pgx.Conn
-	send := func(ctx context.Context) {
+	// What was taken is sent though Stop comes meanwhile: a command may live for this one announcement.
+	send := func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin)
+		defer cancel()
 		ids := p.take()
 		for _, body := range pack(ids) {
 			var err error
@@ -158,15 +163,15 @@ func (p *Postgres) flush(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			send(last)
+			send()
 			if conn != nil {
-				conn.Close(last)
+				bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+				conn.Close(bye)
+				cancel()
 			}
-			cancel()
 			return
 		case <-p.kick:
-			send(ctx)
+			send()
 			wait(ctx, tick)
 		}
 	}
