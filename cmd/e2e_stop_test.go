@@ -1,0 +1,74 @@
+package cmd_test
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/enrichd/enrichd/internal/sandbox"
+)
+
+var interrupt os.Signal = syscall.SIGINT
+
+// TestStop asks a server to end while a run is in flight and sockets are open.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	behave(w.web, sandbox.Hanging, held...)
+	n := w.serve(t, "ENRICHD_SOURCES=site")
+	me := w.tenant(t, n, 10)
+	people := w.importAll(t, me.company)
+	id := me.started(t, people.pick(t, "ada-lindqvist", "freja-dahl", "noor-haddad"), "")
+	idle := me.socket(t)
+	live := me.follow(t, id, new(int))
+	live.until(t, "all but the hanging profile", func(events []event) bool { return finals(events) == 2 })
+
+	began := time.Now()
+	n.signal(t, syscall.SIGTERM)
+	idle.expectClose(t, websocket.CloseGoingAway)
+	seen, err := live.end(t)
+	if !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+		t.Errorf("the stream ended with %v instead of 1001", err)
+	}
+	if status := n.wait(t, patience); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	// A running profile may take what is left of its ten seconds.
+	if took := time.Since(began); took > 12*time.Second {
+		t.Errorf("it took %s to stop", took)
+	}
+
+	n = w.serve(t, "ENRICHD_SOURCES=site", n.addr())
+	last := seen[len(seen)-1].Sequence
+	expectWhole(t, append(seen, me.follow(t, id, &last).all(t)...), 3)
+	r := me.results(t, id)
+	r.expectOutcomes(t, "ENRICHED", "ENRICHED", "TIMED_OUT")
+	if hanging := r.Profiles.Nodes[2]; hanging.Attempt != 1 {
+		t.Errorf("the profile that was running was begun %d times", hanging.Attempt)
+	}
+	me.expectBalance(t, 8, 0)
+}
+
+// TestStopIdle stops servers that have nothing to do, which takes no time.
+func TestStopIdle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, sig := range []os.Signal{syscall.SIGTERM, interrupt} {
+		n := w.serve(t)
+		began := time.Now()
+		n.signal(t, sig)
+		if status := n.wait(t, patience); status != 0 {
+			t.Errorf("%s: status %d: %s", sig, status, n.log.String())
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: it took %s", sig, took)
+		}
+		if _, err := httpClient.Get(n.url + "/livez"); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: somebody still listens: %v", sig, err)
+		}
+	}
+}
