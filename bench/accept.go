@@ -20,7 +20,7 @@ func accept(ctx context.Context, dsn string) (result, error) {
 	r := result{
 		Name: "accept", Unit: "runs/s",
 		What:    fmt.Sprintf("Service.Start of %d profiles, %d callers over %d companies, idempotency key and profile look-up included", perRun, callers, accounts),
-		Against: "hand-written pgx batch, one round trip: the same hold, reservation, entry, run, members, events and jobs; no look-up, no idempotency",
+		Against: "hand-written pgx batch, one round trip: the same claim, look-up, hold, reservation, entry, run, members, events and jobs",
 	}
 	h, err := newHouse(ctx, dsn, accounts)
 	if err != nil {
@@ -28,11 +28,16 @@ func accept(ctx context.Context, dsn string) (result, error) {
 	}
 	defer h.close(ctx)
 
-	counted, count := pg.CountStatements(h.tenants[0].ctx)
-	if _, _, err := h.service.Start(counted, enrichment.StartInput{IdempotencyKey: "counted", ProfileIDs: h.tenants[0].profiles}); err != nil {
-		return r, err
+	for range 50 { // each connection prepares its statements at their first use
+		counted, count := pg.CountStatements(h.tenants[0].ctx)
+		in := enrichment.StartInput{IdempotencyKey: ident.New("key"), ProfileIDs: h.tenants[0].profiles}
+		if _, _, err := h.service.Start(counted, in); err != nil {
+			return r, err
+		}
+		if n := int64(count.N()); r.Trips == 0 || n < r.Trips {
+			r.Trips = n
+		}
 	}
-	r.Trips = int64(count.N())
 
 	ours := func(ctx context.Context, caller, turn int) (int64, error) {
 		t := h.tenants[(caller+turn*callers)%accounts]
@@ -58,6 +63,11 @@ func accept(ctx context.Context, dsn string) (result, error) {
 }
 
 const (
+	claimSQL = `
+INSERT INTO idempotency_keys (company_id, operation, key, fingerprint, resource_id) VALUES ($1, 'byHand', $2, $3, $4) ON CONFLICT DO NOTHING`
+	lookUpSQL = `
+SELECT p.id, EXISTS (SELECT 1 FROM suppressions s WHERE s.company_id = p.company_id AND s.digest = ANY (p.person_digests))
+  FROM profiles AS p WHERE p.company_id = $1 AND p.id = ANY ($2::text[])`
 	holdSQL = `
 WITH a AS (
 	UPDATE billing_accounts SET available = available - $3::bigint, held = held + $3::bigint, last_seq = last_seq + 1,
@@ -91,6 +101,8 @@ func acceptByHand(ctx context.Context, pool *pgxpool.Pool, t tenant) error {
 	}
 	event := `{"sequence":1,"occurredAt":"2026-01-01T00:00:00Z","progress":{"total":10,"queued":10,"active":0,"enriched":0,"partial":0,"noMatch":0,"notFound":0,"suppressed":0,"timedOut":0,"failed":0,"cancelled":0},"status":"QUEUED"}`
 	b := &pgx.Batch{}
+	b.Queue(claimSQL, t.company, ident.New("key"), make([]byte, 32), id)
+	b.Queue(lookUpSQL, t.company, t.profiles)
 	b.Queue(runSQL, id, t.company, len(t.profiles), string(stages))
 	b.Queue(membersSQL, id, t.company, t.profiles)
 	b.Queue(eventsSQL, id, []string{"RunStatusChanged", "CreditsMoved"}, []string{event, event})

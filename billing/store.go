@@ -9,6 +9,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/enrichd/enrichd/internal/ident"
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // insertAccount reports false when the company has an account already.
@@ -153,37 +154,46 @@ func insertGrant(ctx context.Context, tx bun.Tx, accountID string, in Grant) (*E
 // that it belongs to is. The entries are dated before the next expiry for the
 // reason given at insertGrant.
 func reserve(ctx context.Context, tx bun.Tx, r Reservation) (bool, error) {
-	res, err := tx.NewRaw(`
-		WITH account AS (
-			UPDATE billing_accounts AS a
-			   SET available = a.available - CASE a.mode WHEN 'PREPAID' THEN ?hold - ?settled ELSE 0 END,
-			       held = a.held + (?hold - ?settled),
-			       last_seq = a.last_seq + CASE WHEN ?settled > 0 THEN 2 ELSE 1 END,
-			       last_at = least(greatest(a.last_at, billing_now()), a.next_expiry_at - interval '1 microsecond')
-			 WHERE a.company_id = ?company_id
-			   AND CASE a.mode WHEN 'PREPAID' THEN a.available >= ?required
-			       ELSE a.credit_limit IS NULL OR a.owed + a.held + ?required <= a.credit_limit END
-			   AND (a.next_expiry_at IS NULL OR a.next_expiry_at > greatest(a.last_at, billing_now()))
-			RETURNING a.id, CASE a.mode WHEN 'PREPAID' THEN 1 ELSE 0 END AS prepaid, a.available, a.held, a.last_seq, a.last_at
-		), reservation AS (
-			INSERT INTO billing_reservations (run_id, account_id, amount, released, state, expires_at, created_at)
-			SELECT ?run_id, a.id, ?hold, ?settled, CASE WHEN ?settled = ?hold THEN 'SETTLED' ELSE 'OPEN' END, ?expires_at, a.last_at
-			  FROM account AS a
-		)
-		INSERT INTO billing_entries (account_id, seq, d_available, d_held, available_after, held_after, at, kind, run_id, actor)
-		SELECT a.id, a.last_seq - CASE WHEN ?settled > 0 THEN 1 ELSE 0 END, a.prepaid * -?hold, ?hold,
-		       a.available - a.prepaid * ?settled, a.held + ?settled, a.last_at, 'RESERVE', ?run_id, ?actor
-		  FROM account AS a
-		 UNION ALL
-		SELECT a.id, a.last_seq, a.prepaid * ?settled, -?settled, a.available, a.held, a.last_at, 'RELEASE', ?run_id, ?actor
-		  FROM account AS a
-		 WHERE ?settled > 0`, &r).Exec(ctx)
-	if err != nil {
-		return false, err
-	}
-	n, err := res.RowsAffected()
+	var n int
+	err := tx.Tx.QueryRowContext(ctx, reserveSQL, r.CompanyID, r.RunID, r.Hold, r.Settled, r.Required, r.ExpiresAt, r.Actor).Scan(&n)
 	return n > 0, err
 }
+
+// ReserveCTE is the reservation as part of a statement: account, reservation and
+// entries, with the arguments :company :run :hold :settled :required :expires_at
+// :actor. entries returns no row when the account is missing, overdue, or short.
+// It is exported because the accept that it belongs to is one statement.
+const ReserveCTE = `
+	account AS (
+		UPDATE billing_accounts AS a
+		   SET available = a.available - CASE a.mode WHEN 'PREPAID' THEN :hold::bigint - :settled::bigint ELSE 0 END,
+		       held = a.held + (:hold - :settled),
+		       last_seq = a.last_seq + CASE WHEN :settled > 0 THEN 2 ELSE 1 END,
+		       last_at = least(greatest(a.last_at, billing_now()), a.next_expiry_at - interval '1 microsecond')
+		 WHERE a.company_id = :company::text
+		   AND CASE a.mode WHEN 'PREPAID' THEN a.available >= :required::bigint
+		       ELSE a.credit_limit IS NULL OR a.owed + a.held + :required <= a.credit_limit END
+		   AND (a.next_expiry_at IS NULL OR a.next_expiry_at > greatest(a.last_at, billing_now()))
+		RETURNING a.id, CASE a.mode WHEN 'PREPAID' THEN 1 ELSE 0 END AS prepaid, a.available, a.held, a.last_seq, a.last_at
+	), reservation AS (
+		INSERT INTO billing_reservations (run_id, account_id, amount, released, state, expires_at, created_at)
+		SELECT :run::text, a.id, :hold, :settled, CASE WHEN :settled = :hold THEN 'SETTLED' ELSE 'OPEN' END, :expires_at::timestamptz, a.last_at
+		  FROM account AS a
+	), entries AS (
+		INSERT INTO billing_entries (account_id, seq, d_available, d_held, available_after, held_after, at, kind, run_id, actor)
+		SELECT a.id, a.last_seq - CASE WHEN :settled > 0 THEN 1 ELSE 0 END, a.prepaid * -:hold, :hold,
+		       a.available - a.prepaid * :settled, a.held + :settled, a.last_at, 'RESERVE', :run, :actor::text
+		  FROM account AS a
+		 UNION ALL
+		SELECT a.id, a.last_seq, a.prepaid * :settled, -:settled, a.available, a.held, a.last_at, 'RELEASE', :run, :actor
+		  FROM account AS a
+		 WHERE :settled > 0
+		RETURNING 1
+	)`
+
+// reserveSQL has arguments, so that each connection plans it once.
+var reserveSQL = pg.Named("WITH "+ReserveCTE+" SELECT count(*) FROM entries",
+	"company", "run", "hold", "settled", "required", "expires_at", "actor")
 
 // audit returns what billing_audit finds.
 func audit(ctx context.Context, db bun.IDB) ([]Violation, error) {

@@ -220,7 +220,9 @@ func (a *App) liveRunner() (*pipeline.Runner, error) {
 
 // sandboxRunner plays the reserved profiles for test keys, without a network.
 func (a *App) sandboxRunner() *pipeline.Runner {
-	return a.runner(source.Sandbox(), source.SandboxVerifier{})
+	r := a.runner(source.Sandbox(), source.SandboxVerifier{})
+	r.Prepare = source.SandboxInput
+	return r
 }
 
 func (a *App) runner(sources []pipeline.Source, verifier pipeline.Verifier) *pipeline.Runner {

@@ -64,7 +64,9 @@ func newHouse(t *testing.T, db *pgtest.DB, p *play) *house {
 			DB: db.Bun, Ledger: ledger, Jobs: inserter, Wake: w, Box: box, Log: log,
 			Dispatch: &dispatch.Service{DB: db.Bun, Box: box, Jobs: inserter, Egress: out, Log: log},
 			Feed:     &Feed{DB: db.Bun, Wake: w, Log: log},
-			Render:   func(r *Run, ms []*RunProfile) ([]byte, error) { return []byte(fmt.Sprintf(`{"run":%q,"profiles":%d}`, r.ID, len(ms))), nil },
+			Render: func(r *Run, ms []*RunProfile) ([]byte, error) {
+				return []byte(fmt.Sprintf(`{"run":%q,"profiles":%d}`, r.ID, len(ms))), nil
+			},
 		},
 	}
 	h.settler = &Settler{Service: h.Service, Log: log}
@@ -214,8 +216,10 @@ func (p *play) runner() *pipeline.Runner {
 	}}
 }
 
-func (p *play) Name() string            { return "play" }
-func (p *play) Policy() pipeline.Policy { return pipeline.Policy{ContactEligible: true, Reliability: 0.9} }
+func (p *play) Name() string { return "play" }
+func (p *play) Policy() pipeline.Policy {
+	return pipeline.Policy{ContactEligible: true, Reliability: 0.9}
+}
 
 func (p *play) Ask(k pipeline.Known, s pipeline.Stage) []pipeline.Ask {
 	if s != pipeline.Lookup {

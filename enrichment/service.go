@@ -2,13 +2,13 @@ package enrichment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/riverqueue/river"
 	"github.com/uptrace/bun"
 
 	"github.com/enrichd/enrichd/billing"
@@ -110,8 +110,20 @@ func (s *Service) Start(ctx context.Context, in StartInput) (run *Run, replayed 
 	if err := in.check(); err != nil {
 		return nil, false, err
 	}
+	a := s.accepting(p, in)
+	// The ordinary run first: one statement. Whatever is not ordinary goes step by step, which knows why.
+	if a.ordinary() {
+		err = pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error { return a.atOnce(ctx, tx) })
+		if err == nil {
+			s.Wake.Publish(a.id)
+			return a.book.run, false, nil
+		}
+		if !errors.Is(err, errNotOrdinary) {
+			return nil, false, err
+		}
+	}
 	err = pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
-		run, replayed, err = s.start(ctx, tx, p, in)
+		run, replayed, err = a.stepByStep(ctx, tx)
 		return err
 	})
 	if err != nil {
@@ -123,121 +135,8 @@ func (s *Service) Start(ctx context.Context, in StartInput) (run *Run, replayed 
 	return run, replayed, nil
 }
 
-func (s *Service) start(ctx context.Context, tx bun.Tx, p *access.Principal, in StartInput) (*Run, bool, error) {
-	id := ident.NewRun()
-	if in.IdempotencyKey != "" {
-		prior, err := idem.Take(ctx, tx, idem.Claim{
-			CompanyID: p.Company.ID, Operation: startOperation, Key: in.IdempotencyKey,
-			Fingerprint: idem.Fingerprint(startOperation, in), ResourceID: id,
-		})
-		if err != nil {
-			return nil, false, err
-		}
-		if prior != "" {
-			run, err := s.Store.run(ctx, tx, p.Company.ID, p.Key.Test, prior)
-			return run, true, err
-		}
-	}
-	if in.WebhookID != nil {
-		if err := s.Dispatch.CheckForRun(ctx, tx, *in.WebhookID); err != nil {
-			return nil, false, err
-		}
-	}
-	distinct := distinctOf(in.ProfileIDs)
-	known, err := s.known(ctx, tx, p, distinct)
-	if err != nil {
-		return nil, false, err
-	}
-
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	run := &Run{
-		ID: id, CompanyID: p.Company.ID, APIKeyID: p.Key.ID, Label: in.Label, Test: p.Key.Test, WebhookID: in.WebhookID,
-		Status: StatusQueued, Stages: newStages(), CreatedAt: now,
-		Progress: RunProgress{Total: len(distinct), Queued: len(distinct)},
-	}
-	members := make([]*RunProfile, len(distinct))
-	for i, pid := range distinct {
-		members[i] = &RunProfile{
-			RunID: id, Ordinal: i + 1, CompanyID: p.Company.ID, ProfileID: pid, Outcome: OutcomeQueued,
-			FieldsChanged: []string{}, WaitingOn: []string{}, Missing: []string{},
-		}
-	}
-	hold := int64(len(distinct))
-	if in.MaxCredits != nil && !run.Test && hold > *in.MaxCredits {
-		return nil, false, fault.LimitExceeded{
-			Head:  fault.Head{Message: fmt.Sprintf("the run would hold %d credits, more than maxCredits allows", hold), Field: []string{"maxCredits"}},
-			Limit: int(*in.MaxCredits), Actual: int(hold),
-		}
-	}
-	if !run.Test {
-		run.Reserved = hold
-	}
-
-	// The life of the run begins: event 1, the hold, and what settles at once.
-	b := newBook(run, members)
-	b.log.add(now, &RunStatusChanged{Status: run.Status})
-	if !run.Test {
-		b.log.add(now, &CreditsMoved{Credits: run.Credits()})
-	}
-	for _, m := range members {
-		switch suppressed, found := known[m.ProfileID]; {
-		case !found:
-			b.finish(m, now, Finish{Outcome: OutcomeNotFound})
-		case suppressed:
-			b.finish(m, now, Finish{Outcome: OutcomeSuppressed})
-		}
-	}
-	b.close(now)
-	if err := s.Store.insertRun(ctx, tx, run, members, b.log.rows); err != nil {
-		return nil, false, err
-	}
-
-	var work []river.InsertManyParams
-	for _, m := range members {
-		if m.Outcome.Open() {
-			work = append(work, river.InsertManyParams{Args: ProfileArgs{Run: id, Profile: m.ProfileID}})
-		}
-	}
-	if _, err := s.Jobs.InsertMany(ctx, tx, work); err != nil {
-		return nil, false, err
-	}
-	if run.Status.Final() {
-		if err := s.announce(ctx, tx, run, members); err != nil {
-			return nil, false, err
-		}
-	}
-	// Last, because it locks the account row.
-	if !run.Test {
-		_, err := s.Ledger.Reserve(ctx, tx, billing.Reservation{
-			CompanyID: p.Company.ID, RunID: id, Hold: hold, Required: int64(len(in.ProfileIDs)),
-			Settled: run.Released, Actor: p.Key.ID, ExpiresAt: now.Add(reservationLife),
-		})
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	return run, false, nil
-}
-
 // reservationLife is the run's deadline and ten minutes: the age at which the reaper looks at a hold.
 const reservationLife = 11 * time.Minute
-
-// known tells which ids are profiles, and which of those are suppressed. A test
-// key also knows the reserved ids, whose outcomes the sandbox sources play.
-func (s *Service) known(ctx context.Context, tx bun.IDB, p *access.Principal, ids []string) (map[string]bool, error) {
-	known, err := s.Store.known(ctx, tx, p.Company.ID, ids)
-	if err != nil {
-		return nil, err
-	}
-	if p.Key.Test {
-		for _, id := range ids {
-			if reserved(id) {
-				known[id] = id == reservedSuppressed
-			}
-		}
-	}
-	return known, nil
-}
 
 func distinctOf(ids []string) []string {
 	var out []string

@@ -3,11 +3,17 @@ package enrichment
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"github.com/enrichd/enrichd/billing"
+	"github.com/enrichd/enrichd/internal/idem"
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // Store holds every SQL statement about this package's tables. Its methods
@@ -19,33 +25,112 @@ const suppressedExpr = `EXISTS (SELECT 1 FROM suppressions s
 	WHERE s.company_id = p.company_id AND s.digest = ANY (p.person_digests)) AS suppressed`
 
 // known reads which of ids are profiles of the company, each with whether it is suppressed.
-func (Store) known(ctx context.Context, db bun.IDB, companyID string, ids []string) (map[string]bool, error) {
-	var rows []struct {
-		ID         string
-		Suppressed bool
-	}
-	err := db.NewSelect().TableExpr("profiles AS p").Column("p.id").ColumnExpr(suppressedExpr).
-		Where("p.company_id = ?", companyID).Where("p.id IN (?)", bun.In(ids)).Scan(ctx, &rows)
+func (Store) known(ctx context.Context, tx bun.Tx, companyID string, ids []string) (map[string]bool, error) {
+	const query = `SELECT p.id, ` + suppressedExpr + ` FROM profiles AS p WHERE p.company_id = $1 AND p.id = ANY ($2::text[])`
+	rows, err := tx.Tx.QueryContext(ctx, query, companyID, pg.Texts(ids))
 	if err != nil {
 		return nil, fmt.Errorf("read profiles of a run: %w", err)
 	}
-	found := make(map[string]bool, len(rows))
-	for _, r := range rows {
-		found[r.ID] = r.Suppressed
+	defer rows.Close()
+	found := make(map[string]bool, len(ids))
+	for rows.Next() {
+		var id string
+		var suppressed bool
+		if err := rows.Scan(&id, &suppressed); err != nil {
+			return nil, fmt.Errorf("read profiles of a run: %w", err)
+		}
+		found[id] = suppressed
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read profiles of a run: %w", err)
 	}
 	return found, nil
 }
 
-// insertRun writes a run, its profiles and its first events in one statement.
-func (Store) insertRun(ctx context.Context, tx bun.IDB, run *Run, profiles []*RunProfile, events []eventRow) error {
-	_, err := tx.NewInsert().Model(&events).Returning("NULL").
-		With("run", tx.NewInsert().Model(run).Returning("NULL")).
-		With("members", tx.NewInsert().Model(&profiles).Returning("NULL")).
-		Exec(ctx)
+// runCTE is a run as it was accepted, its members and its first events, as part
+// of a statement. The lists are the members' ids and outcomes, and the events' kinds and data.
+const runCTE = `
+	run AS (
+		INSERT INTO runs (id, company_id, api_key_id, label, test, status, webhook_id, total, queued, not_found, suppressed,
+		                  stages, reserved, released, last_sequence, created_at, finished_at)
+		VALUES (:run, :company, :api_key, :label, :test, :status, :webhook, :total, :queued, :not_found, :suppressed,
+		        :stages, :reserved, :released, :last_sequence, :created_at, :finished_at)
+	), members AS (
+		INSERT INTO run_profiles (run_id, ordinal, company_id, profile_id, outcome, finished_at)
+		SELECT :run, m.n, :company, m.id, m.outcome, CASE WHEN m.outcome <> 'QUEUED' THEN :created_at::timestamptz END
+		  FROM unnest(:profiles::text[], :outcomes::text[]) WITH ORDINALITY AS m (id, outcome, n)
+	), events AS (
+		INSERT INTO run_events (run_id, sequence, kind, occurred_at, data)
+		SELECT :run, e.n, e.kind, :created_at, e.data::json
+		  FROM unnest(:kinds::text[], :data::text[]) WITH ORDINALITY AS e (kind, data, n)
+	)`
+
+var runArgs = []string{
+	"run", "company", "api_key", "label", "test", "status", "webhook", "total", "queued", "not_found", "suppressed",
+	"stages", "reserved", "released", "last_sequence", "created_at", "finished_at", "profiles", "outcomes", "kinds", "data",
+}
+
+// insertRunSQL has arguments, so that each connection plans it once.
+var insertRunSQL = pg.Named("WITH "+runCTE+" SELECT 1", runArgs...)
+
+// insertRun writes a run as it was accepted, its profiles and its first events
+// in one statement. Members are numbered in their order, events from 1.
+func (Store) insertRun(ctx context.Context, tx bun.Tx, b *book) error {
+	args, err := b.args()
+	if err == nil {
+		_, err = tx.Tx.ExecContext(ctx, insertRunSQL, args...)
+	}
 	if err != nil {
-		return fmt.Errorf("insert run %s: %w", run.ID, err)
+		return fmt.Errorf("insert run %s: %w", b.run.ID, err)
 	}
 	return nil
+}
+
+// args are the arguments of runCTE, in the order of runArgs.
+func (b *book) args() ([]any, error) {
+	run := b.run
+	stages, err := json.Marshal(run.Stages)
+	if err != nil {
+		return nil, fmt.Errorf("stages: %w", err)
+	}
+	var ids, outcomes, kinds, data pg.Texts
+	for _, m := range b.members {
+		ids, outcomes = append(ids, m.ProfileID), append(outcomes, string(m.Outcome))
+	}
+	for _, e := range b.log.rows {
+		kinds, data = append(kinds, e.Kind), append(data, string(e.Data))
+	}
+	p := run.Progress
+	return []any{
+		run.ID, run.CompanyID, run.APIKeyID, run.Label, run.Test, string(run.Status), run.WebhookID,
+		p.Total, p.Queued, p.NotFound, p.Suppressed, string(stages), run.Reserved, run.Released, run.LastSequence, run.CreatedAt, run.FinishedAt,
+		ids, outcomes, kinds, data,
+	}, nil
+}
+
+// acceptSQL is the whole accept of an ordinary run in one statement: claim, run
+// and hold, with what must hold for it to count.
+var acceptSQL = pg.Named("WITH "+idem.ClaimCTE+","+runCTE+","+billing.ReserveCTE+`
+	SELECT (SELECT count(*) FROM taken),
+	       (SELECT count(*) FROM profiles AS p WHERE p.company_id = :company AND p.id = ANY (:profiles::text[])
+	           AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.company_id = p.company_id AND s.digest = ANY (p.person_digests))),
+	       (SELECT count(*) FROM entries)`,
+	append(slices.Clone(runArgs), "operation", "key", "fingerprint", "resource", "hold", "settled", "required", "expires_at", "actor")...)
+
+// accept writes a run all of whose profiles are open. It reports false when the
+// claim was made before, a profile is unknown or suppressed, or the credits fall
+// short: the caller then rolls back and finds out which, step by step.
+func (Store) accept(ctx context.Context, tx bun.Tx, b *book, claim idem.Claim, r billing.Reservation) (bool, error) {
+	args, err := b.args()
+	if err != nil {
+		return false, fmt.Errorf("accept run %s: %w", b.run.ID, err)
+	}
+	args = append(args, claim.Operation, claim.Key, claim.Fingerprint, claim.ResourceID, r.Hold, r.Settled, r.Required, r.ExpiresAt, r.Actor)
+	var claimed, known, held int
+	if err := tx.Tx.QueryRowContext(ctx, acceptSQL, args...).Scan(&claimed, &known, &held); err != nil {
+		return false, fmt.Errorf("accept run %s: %w", b.run.ID, err)
+	}
+	return (claimed == 1 || claim.Key == "") && known == len(b.members) && held == 1, nil
 }
 
 // lock reads runs in id order and holds their rows until the transaction ends.

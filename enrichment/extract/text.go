@@ -127,9 +127,11 @@ func walk(n *html.Node, visit func(*html.Node) bool) {
 // shortText is the beginning of what an element shows, enough for a snippet.
 func shortText(n *html.Node) string {
 	var b strings.Builder
+	steps := 0
 	walk(n, func(c *html.Node) bool {
+		steps++
 		switch {
-		case b.Len() > 4*maxSnippet:
+		case b.Len() > 4*maxSnippet || steps > 500:
 			return false
 		case c.Type == html.TextNode:
 			b.WriteString(c.Data)

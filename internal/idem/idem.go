@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/enrichd/enrichd/internal/fault"
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // MaxKey is the longest key in bytes.
@@ -52,28 +53,35 @@ func Fingerprint(operation string, input any) []byte {
 	return sum[:]
 }
 
+// ClaimCTE is the claim as part of a statement, with the arguments :company
+// :operation :key :fingerprint :resource. taken returns a row exactly when the
+// claim was made; an empty key claims nothing.
+const ClaimCTE = `
+	taken AS (
+		INSERT INTO idempotency_keys (company_id, operation, key, fingerprint, resource_id)
+		SELECT :company::text, :operation::text, :key::text, :fingerprint::bytea, :resource::text WHERE :key <> ''
+		ON CONFLICT DO NOTHING
+		RETURNING resource_id, fingerprint, true AS fresh)`
+
+// The second arm sees only what was committed before the statement began, so a
+// conflict with a claim that committed meanwhile shows no row: Take then reads once more.
+var takeSQL = pg.Named("WITH "+ClaimCTE+`
+	SELECT resource_id, fingerprint, fresh FROM taken
+	UNION ALL
+	SELECT resource_id, fingerprint, false FROM idempotency_keys
+	 WHERE company_id = :company AND operation = :operation AND key = :key
+	LIMIT 1`, "company", "operation", "key", "fingerprint", "resource")
+
 // Take claims the key inside the transaction that does the work. It returns
 // "" when the work is to be done, or the id of what an earlier claim made.
 // Other input under the same key is an IdempotencyKeyReused. While the first
 // claim is in flight it waits for it, up to the connection's lock_timeout.
-func Take(ctx context.Context, tx bun.IDB, c Claim) (replayOf string, err error) {
+func Take(ctx context.Context, tx bun.Tx, c Claim) (replayOf string, err error) {
 	var resource string
 	var fingerprint []byte
 	var fresh bool
-	// The second arm sees only what was committed before the statement began, so
-	// a conflict with a claim that committed meanwhile shows no row: read once more.
-	const claim = `
-		WITH taken AS (
-			INSERT INTO idempotency_keys (company_id, operation, key, fingerprint, resource_id)
-			VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-			RETURNING resource_id, fingerprint, true AS fresh)
-		SELECT resource_id, fingerprint, fresh FROM taken
-		UNION ALL
-		SELECT resource_id, fingerprint, false FROM idempotency_keys
-		 WHERE company_id = ? AND operation = ? AND key = ?
-		LIMIT 1`
-	err = tx.NewRaw(claim, c.CompanyID, c.Operation, c.Key, c.Fingerprint, c.ResourceID, c.CompanyID, c.Operation, c.Key).
-		Scan(ctx, &resource, &fingerprint, &fresh)
+	err = tx.Tx.QueryRowContext(ctx, takeSQL, c.CompanyID, c.Operation, c.Key, c.Fingerprint, c.ResourceID).
+		Scan(&resource, &fingerprint, &fresh)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = tx.NewRaw(`SELECT resource_id, fingerprint FROM idempotency_keys WHERE company_id = ? AND operation = ? AND key = ?`,
 			c.CompanyID, c.Operation, c.Key).Scan(ctx, &resource, &fingerprint)

@@ -110,6 +110,8 @@ type guarded struct {
 	// aborted is the first error of the open transaction that no savepoint has undone.
 	aborted error
 	count   *Count
+	// prepared are the statements that came with arguments.
+	prepared prepared
 }
 
 // note remembers a failure inside a transaction, and turns a socket's timeout
@@ -129,6 +131,9 @@ func (g *guarded) ExecContext(ctx context.Context, query string, args []driver.N
 	if err := checkText(query, args); err != nil {
 		return nil, g.note(ctx, err)
 	}
+	if len(args) > 0 {
+		return g.execPrepared(ctx, query, args)
+	}
 	g.counted(ctx, query)
 	release := watch(ctx, g.Conn)
 	res, err := g.Conn.ExecContext(ctx, query, args)
@@ -144,6 +149,9 @@ func (g *guarded) ExecContext(ctx context.Context, query string, args []driver.N
 func (g *guarded) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if err := checkText(query, args); err != nil {
 		return nil, g.note(ctx, err)
+	}
+	if len(args) > 0 {
+		return g.queryPrepared(ctx, query, args)
 	}
 	g.counted(ctx, query)
 	release := watch(ctx, g.Conn)
@@ -244,6 +252,9 @@ type guardedStmt struct {
 }
 
 func (s *guardedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := checkText("", args); err != nil {
+		return nil, s.conn.note(ctx, err)
+	}
 	s.conn.counted(ctx, s.query)
 	release := watch(ctx, s.conn.Conn)
 	res, err := s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
@@ -254,6 +265,9 @@ func (s *guardedStmt) ExecContext(ctx context.Context, args []driver.NamedValue)
 }
 
 func (s *guardedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if err := checkText("", args); err != nil {
+		return nil, s.conn.note(ctx, err)
+	}
 	s.conn.counted(ctx, s.query)
 	release := watch(ctx, s.conn.Conn)
 	rows, err := s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
