@@ -51,22 +51,22 @@ type grantRow struct {
 func (g Grant) check() error {
 	var refusals []error
 	if g.Credits < 1 || g.Credits > maxCredits {
-		refusals = append(refusals, fault.Invalid("input.credits", "must be between 1 and %d, not %d", int64(maxCredits), g.Credits))
+		refusals = append(refusals, fault.Invalid("credits", "must be between 1 and %d, not %d", int64(maxCredits), g.Credits))
 	}
 	if g.Key == "" {
-		refusals = append(refusals, fault.Invalid("input.idempotencyKey", "must not be empty"))
+		refusals = append(refusals, fault.Invalid("idempotencyKey", "must not be empty"))
 	}
 	if g.Kind == KindPurchase && g.Reference == "" {
-		refusals = append(refusals, fault.Invalid("input.paymentReference", "must not be empty"))
+		refusals = append(refusals, fault.Invalid("paymentReference", "must not be empty"))
 	}
 	for _, text := range []struct {
 		path, value string
 		max         int
 	}{
-		{"input.idempotencyKey", g.Key, 255},
-		{"input.paymentReference", g.Reference, 255},
-		{"input.memo", g.Memo, 1000},
-		{"input.companyId", g.CompanyID, 255},
+		{"idempotencyKey", g.Key, 255},
+		{"paymentReference", g.Reference, 255},
+		{"memo", g.Memo, 1000},
+		{"companyId", g.CompanyID, 255},
 		{"actor", g.Actor, 255},
 	} {
 		if err := fault.Text(text.path, text.value, text.max); err != nil {
@@ -116,7 +116,7 @@ func (l *Ledger) Grant(ctx context.Context, in Grant) (*Entry, *CreditBalance, e
 			return err
 		case e != nil && !in.made(e, row):
 			return fault.IdempotencyKeyReused{
-				Head:              fault.Head{Message: "the idempotency key was used with other input", Field: []string{"input", "idempotencyKey"}},
+				Head:              fault.Head{Message: "the idempotency key was used with other input", Field: []string{"idempotencyKey"}},
 				OriginalRequestID: e.ID(),
 			}
 		case e != nil:
@@ -144,7 +144,7 @@ func (g Grant) admit(ctx context.Context, tx bun.Tx, a *standing) error {
 		return fault.Conflict{Head: fault.Head{Message: "the account is postpaid: it owes what it uses and holds no credits"}, State: string(a.Mode)}
 	}
 	if g.ExpiresAt != nil && !g.ExpiresAt.After(a.Now) {
-		return fault.Invalid("input.expiresAt", "must lie in the future")
+		return fault.Invalid("expiresAt", "must lie in the future")
 	}
 	if g.Reference == "" {
 		return nil
@@ -155,7 +155,7 @@ func (g Grant) admit(ctx context.Context, tx bun.Tx, a *standing) error {
 	}
 	if used {
 		return fault.Conflict{
-			Head:  fault.Head{Message: "the payment reference was credited already", Field: []string{"input", "paymentReference"}},
+			Head:  fault.Head{Message: "the payment reference was credited already", Field: []string{"paymentReference"}},
 			State: "CREDITED",
 		}
 	}

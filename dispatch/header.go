@@ -56,7 +56,7 @@ func secretive(name string) bool {
 func checkHeaders(headers []WebhookHeaderInput, older string) (refusals []error) {
 	if len(headers) > maxHeaders {
 		return []error{fault.LimitExceeded{
-			Head:  fault.Head{Message: fmt.Sprintf("at most %d headers, not %d", maxHeaders, len(headers)), Field: []string{"input", "headers"}},
+			Head:  fault.Head{Message: fmt.Sprintf("at most %d headers, not %d", maxHeaders, len(headers)), Field: []string{"headers"}},
 			Limit: maxHeaders, Actual: len(headers),
 		}}
 	}
@@ -64,7 +64,7 @@ func checkHeaders(headers []WebhookHeaderInput, older string) (refusals []error)
 	seen := map[string]bool{}
 	for i, h := range headers {
 		total += len(h.Name) + len(h.Value)
-		path := fmt.Sprintf("input.headers.%d", i)
+		path := fmt.Sprintf("headers.%d", i)
 		lower := strings.ToLower(h.Name)
 		switch {
 		case h.Name == "" || len(h.Name) > maxHeaderName || strings.ContainsFunc(h.Name, notToken):
@@ -84,7 +84,7 @@ func checkHeaders(headers []WebhookHeaderInput, older string) (refusals []error)
 	}
 	if total > maxHeaderBytes {
 		refusals = append(refusals, fault.LimitExceeded{
-			Head:  fault.Head{Message: fmt.Sprintf("names and values together may be %d bytes long, not %d", maxHeaderBytes, total), Field: []string{"input", "headers"}},
+			Head:  fault.Head{Message: fmt.Sprintf("names and values together may be %d bytes long, not %d", maxHeaderBytes, total), Field: []string{"headers"}},
 			Limit: maxHeaderBytes, Actual: total,
 		})
 	}

@@ -92,7 +92,7 @@ func TestInput(t *testing.T) {
 		for _, r := range refusals {
 			fields = append(fields, strings.Join(r.Where(), "."))
 		}
-		want := "input.url input.name input.description input.headers.0.name input.eventTypes.0 input.maxRetries input.timeoutMillis"
+		want := "url name description headers.0.name eventTypes.0 maxRetries timeoutMillis"
 		if got := strings.Join(fields, " "); rest != nil || got != want {
 			t.Errorf("got %s\nnot %s, rest %v", got, want, rest)
 		}

@@ -39,27 +39,27 @@ func (in CreateWebhookInput) check(older string) error {
 			refusals = append(refusals, err)
 		}
 	}
-	refuse(fault.Text("input.url", in.URL, maxURL))
+	refuse(fault.Text("url", in.URL, maxURL))
 	if in.Name != nil {
-		refuse(fault.Text("input.name", *in.Name, maxName))
+		refuse(fault.Text("name", *in.Name, maxName))
 	}
 	if in.Description != nil {
-		refuse(fault.Text("input.description", *in.Description, maxDescription))
+		refuse(fault.Text("description", *in.Description, maxDescription))
 	}
 	refusals = append(refusals, checkHeaders(in.Headers, older)...)
 	if in.EventTypes != nil && len(in.EventTypes) == 0 {
-		refuse(fault.Invalid("input.eventTypes", "must name at least one type"))
+		refuse(fault.Invalid("eventTypes", "must name at least one type"))
 	}
 	for i, t := range in.EventTypes {
 		if !t.Known() {
-			refuse(fault.Invalid(fmt.Sprintf("input.eventTypes.%d", i), "is no type of event"))
+			refuse(fault.Invalid(fmt.Sprintf("eventTypes.%d", i), "is no type of event"))
 		}
 	}
 	if in.MaxRetries < 0 || in.MaxRetries > mostRetries {
-		refuse(fault.Invalid("input.maxRetries", "must be between 0 and %d, not %d", mostRetries, in.MaxRetries))
+		refuse(fault.Invalid("maxRetries", "must be between 0 and %d, not %d", mostRetries, in.MaxRetries))
 	}
 	if in.TimeoutMillis < minTimeout || in.TimeoutMillis > maxTimeout {
-		refuse(fault.Invalid("input.timeoutMillis", "must be between %d and %d, not %d", minTimeout, maxTimeout, in.TimeoutMillis))
+		refuse(fault.Invalid("timeoutMillis", "must be between %d and %d, not %d", minTimeout, maxTimeout, in.TimeoutMillis))
 	}
 	return errors.Join(refusals...)
 }

@@ -175,7 +175,7 @@ func (s *Service) CheckForRun(ctx context.Context, db bun.IDB, webhookID string)
 	if !w.Subscribed(required...) {
 		return NotSubscribed{
 			Conflict: fault.Conflict{State: "NOT_SUBSCRIBED", Head: fault.Head{
-				Message: "Webhook is subscribed neither to enrich.completed nor to enrich.failed", Field: []string{"input", "webhookId"},
+				Message: "Webhook is subscribed neither to enrich.completed nor to enrich.failed", Field: []string{"webhookId"},
 			}},
 			WebhookID: webhookID, Required: required,
 		}
@@ -221,7 +221,7 @@ func (s *Service) checkEndpoint(url string) error {
 	if err == nil {
 		return nil
 	}
-	rejected := EndpointRejected{Head: fault.Head{Message: "Deliveries to this URL are refused", Field: []string{"input", "url"}}, Reason: "refused"}
+	rejected := EndpointRejected{Head: fault.Head{Message: "Deliveries to this URL are refused", Field: []string{"url"}}, Reason: "refused"}
 	var refused *egress.Error
 	if errors.As(err, &refused) {
 		rejected.Message = "The URL is refused: " + refused.Detail
@@ -231,7 +231,7 @@ func (s *Service) checkEndpoint(url string) error {
 }
 
 func unknownWebhook(id, field string) error {
-	return fault.NotFound{Head: fault.Head{Message: "Webhook configuration not found", Field: []string{"input", field}}, Type: resource, ID: id}
+	return fault.NotFound{Head: fault.Head{Message: "Webhook configuration not found", Field: []string{field}}, Type: resource, ID: id}
 }
 
 func asking(ctx context.Context) (*access.Principal, error) {

@@ -104,7 +104,7 @@ type Forbidden struct {
 // Error returns the message.
 func (f Forbidden) Error() string { return f.Message }
 
-// Invalid makes an InvalidInput about the field at path ("input.profileIds" splits at the dots).
+// Invalid makes an InvalidInput about the field at path ("profileIds.3" splits at the dots), which begins inside the input.
 func Invalid(path, format string, args ...any) InvalidInput {
 	h := Head{Message: fmt.Sprintf(format, args...)}
 	if path != "" {
