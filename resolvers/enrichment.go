@@ -40,8 +40,8 @@ func (r *mutationResolver) ImportProfiles(ctx context.Context, input exec.Import
 
 // StartEnrichment is the resolver for the startEnrichment field.
 func (r *mutationResolver) StartEnrichment(ctx context.Context, input enrichment.StartInput) (*exec.StartEnrichmentPayload, error) {
-	run, replayed, err := r.Enrichment.Start(ctx, input)
-	refusals, err := refused(err)
+	run, replayed, err := r.startKeyed(ctx, input)
+	refusals, err := refused(unseen(err, input.WebhookID))
 	return &exec.StartEnrichmentPayload{Run: run, Replayed: replayed, UserErrors: refusals}, err
 }
 

@@ -3,6 +3,7 @@
 package resolvers
 
 import (
+	"context"
 	"errors"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -13,6 +14,7 @@ import (
 	"github.com/enrichd/enrichd/graph/exec"
 	"github.com/enrichd/enrichd/internal/access"
 	"github.com/enrichd/enrichd/internal/fault"
+	"github.com/enrichd/enrichd/internal/idem"
 	"github.com/enrichd/enrichd/internal/page"
 )
 
@@ -36,6 +38,27 @@ func refused(err error) ([]fault.User, error) {
 		out = append(out, r)
 	}
 	return out, rest
+}
+
+// startKeyed starts a run. The service knows runs without a key, as the older
+// contract allows them; this surface does not, and the type system cannot tell "".
+func (r *Resolver) startKeyed(ctx context.Context, in enrichment.StartInput) (*enrichment.Run, bool, error) {
+	if err := idem.CheckKey("idempotencyKey", in.IdempotencyKey); err != nil {
+		return nil, false, err
+	}
+	return r.Enrichment.Start(ctx, in)
+}
+
+// unseen says of a webhook that is somebody else's what this surface says of all such things: that there is none.
+func unseen(err error, webhookID *string) error {
+	var foreign fault.Forbidden
+	if webhookID == nil || !errors.As(err, &foreign) || foreign.RequiredScope != "" {
+		return err
+	}
+	return fault.NotFound{
+		Head: fault.Head{Message: "Webhook configuration not found", Field: []string{"webhookId"}},
+		Type: "WebhookConfig", ID: *webhookID,
+	}
 }
 
 func args(first int, after *string) page.Args {
