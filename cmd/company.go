@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -33,11 +34,18 @@ func companyCreate() *cobra.Command {
 		if *name == "" {
 			return usageError{fmt.Errorf("--name is needed")}
 		}
-		if *credits < 0 {
+		in := newCompany{Name: *name, Mode: billing.Mode(strings.ToUpper(*mode)), Plan: *plan, Credits: *credits}
+		switch {
+		case *credits < 0:
 			return usageError{fmt.Errorf("--credits must not be negative")}
+		case in.Mode != billing.Prepaid && in.Mode != billing.Postpaid:
+			return usageError{fmt.Errorf("--billing is prepaid or postpaid, not %q", *mode)}
+		case in.Mode == billing.Postpaid && *credits > 0:
+			return usageError{fmt.Errorf("--credits are for prepaid companies: a postpaid one owes what it uses")}
+		case !slices.Contains(access.Plans, *plan):
+			return usageError{fmt.Errorf("--plan is one of %s, not %q", strings.Join(access.Plans, ", "), *plan)}
 		}
 		return withApp(c, func(ctx context.Context, a *App) error {
-			in := newCompany{Name: *name, Mode: billing.Mode(strings.ToUpper(*mode)), Plan: *plan, Credits: *credits}
 			if *limit >= 0 {
 				in.Limit = limit
 			}
@@ -142,6 +150,8 @@ func keysCreate() *cobra.Command {
 			return usageError{fmt.Errorf("--company is needed; `enrichd company list` shows the ids")}
 		case *mode != "live" && *mode != "test":
 			return usageError{fmt.Errorf("--mode is live or test, not %q", *mode)}
+		case *expires < 0:
+			return usageError{fmt.Errorf("--expires-in must not be negative")}
 		case *expires > 0:
 			at := time.Now().Add(*expires).UTC()
 			in.ExpiresAt = &at
