@@ -105,7 +105,7 @@ func isWordRune(r rune) bool {
 }
 
 func tokenize(line string) []token {
-	var tokens []token
+	tokens := make([]token, 0, min(len(line)/3+4, 1<<16))
 	for i := 0; i < len(line); {
 		r, size := utf8.DecodeRuneInString(line[i:])
 		t := token{kind: otherToken, start: i, end: i + size}

@@ -91,6 +91,7 @@ func TestLinear(t *testing.T) {
 	for name, make := range hostilePages {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			Page(Document{URL: home, Body: []byte(make(4 * size))}) // and the whole way through ends at all
 			small, big := work(make(size)), work(make(4*size))
 			if big > 6*small+maxMFWork+200_000 {
 				t.Errorf("four times the page takes %d steps instead of %d", big, small)
@@ -101,6 +102,17 @@ func TestLinear(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
+	t.Run("writes an item that is two properties twice, and its insides no more often than that", func(t *testing.T) {
+		t.Parallel()
+		twice := marshal(t, ParseMicroformats(`<div class="h-card"><i class="p-a p-b h-card">Ada</i></div>`, home))
+		if strings.Count(twice, `"name":["Ada"]`) != 2 {
+			t.Error(twice)
+		}
+		deep := marshal(t, ParseMicroformats(strings.Repeat(`<i class="p-a p-b h-card">x`, 60), home))
+		if len(deep) > 1<<20 {
+			t.Errorf("sixty nested items take %d bytes", len(deep))
+		}
+	})
 	t.Run("reads a person behind a thousand nested elements", func(t *testing.T) {
 		t.Parallel()
 		f := page(strings.Repeat("<div>", 1000) + `<p class="h-card">Ada Lovelace</p>`)

@@ -75,6 +75,9 @@ func ParseMicroformats(source, pageURL string) *Microformats {
 // nested in one another would otherwise repeat the whole page at every depth.
 const maxMFWork = 2 << 20
 
+// maxCopies is how often one item may stand in the result.
+const maxCopies = 16
+
 type mfParser struct {
 	base  *url.URL
 	out   *Microformats
@@ -91,6 +94,7 @@ type mfParser struct {
 type mfContext struct {
 	item             *Item
 	v1               []string // v1 root classes, when read for backward compatibility
+	copies           int      // how often the item stands in the result
 	sawP, sawU, sawE bool     // explicit properties, which stop implied ones
 	nested           bool
 	lastDate         string // of the dt- property read last
@@ -147,7 +151,15 @@ func (p *mfParser) element(e *html.Node, c *mfContext) {
 		}
 	}
 	if len(types) > 0 && p.items < maxRootsIn {
-		item := p.item(e, types, v1)
+		copies := 1
+		if c != nil {
+			// An item that is several properties stands in the result once for each; nested, that would grow exponentially.
+			if c.copies*len(props) > maxCopies {
+				props = props[:1]
+			}
+			copies = c.copies * max(1, len(props))
+		}
+		item := p.item(e, types, v1, copies)
 		switch {
 		case c == nil:
 			p.out.Items = append(p.out.Items, item)
@@ -172,10 +184,10 @@ func (p *mfParser) element(e *html.Node, c *mfContext) {
 }
 
 // item parses a root and all below it.
-func (p *mfParser) item(e *html.Node, types, v1 []string) *Item {
+func (p *mfParser) item(e *html.Node, types, v1 []string, copies int) *Item {
 	p.items++
 	item := &Item{Type: types, Properties: map[string][]Property{}, ID: attr(e, "id"), node: e}
-	c := &mfContext{item: item, v1: v1}
+	c := &mfContext{item: item, v1: v1, copies: copies}
 	p.children(e, c)
 	if v1 != nil {
 		p.include(c, attr(e, "itemref"))

@@ -162,23 +162,28 @@ func (f *Facts) others(mf *Microformats, graphs ...*graph) map[string]bool {
 			}
 		}
 	}
-	var items func(list []*Item, depth int)
-	items = func(list []*Item, depth int) {
+	seen := map[*Item]bool{} // an item may be several properties of another
+	var items func(list []*Item)
+	items = func(list []*Item) {
 		for _, item := range list {
+			if seen[item] {
+				continue
+			}
+			seen[item] = true
 			for _, name := range slices.Sorted(maps.Keys(item.Properties)) {
 				for _, v := range item.Properties[name] {
 					if (name == "email" || name == "url") && strings.ContainsAny(v.Value, "@:") {
 						note(v.Value)
 					}
 					if v.Item != nil {
-						items([]*Item{v.Item}, depth+1)
+						items([]*Item{v.Item})
 					}
 				}
 			}
-			items(item.Children, depth+1)
+			items(item.Children)
 		}
 	}
-	items(mf.Items, 0)
+	items(mf.Items)
 	budget := maxMarked
 	var values func(v *value, depth int)
 	values = func(v *value, depth int) {

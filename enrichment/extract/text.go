@@ -131,7 +131,7 @@ func shortText(n *html.Node) string {
 	walk(n, func(c *html.Node) bool {
 		steps++
 		switch {
-		case b.Len() > 4*maxSnippet || steps > 500:
+		case b.Len() > 4*maxSnippet || steps > 200:
 			return false
 		case c.Type == html.TextNode:
 			b.WriteString(c.Data)
