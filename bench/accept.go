@@ -47,7 +47,7 @@ func accept(ctx context.Context, dsn string) (result, error) {
 	reference := func(ctx context.Context, caller, turn int) (int64, error) {
 		return 1, acceptByHand(ctx, h.pool, h.tenants[(caller+turn*callers)%accounts])
 	}
-	for range rounds {
+	for round := range rounds + 1 {
 		for _, side := range []struct {
 			into *[]float64
 			f    func(context.Context, int, int) (int64, error)
@@ -56,7 +56,9 @@ func accept(ctx context.Context, dsn string) (result, error) {
 			if err != nil {
 				return r, err
 			}
-			*side.into = append(*side.into, each)
+			if round > 0 { // the first warms both up
+				*side.into = append(*side.into, each)
+			}
 		}
 	}
 	return r, nil

@@ -18,7 +18,7 @@ import (
 	"github.com/enrichd/enrichd/migrations"
 )
 
-// result is one line of output. Ours and Reference are in Unit; Ratio is ours divided by the reference.
+// result is one line of output. Ours and Reference are in Unit; Ratio is the median over the rounds of ours divided by the reference.
 type result struct {
 	Name      string    `json:"name"`
 	Unit      string    `json:"unit"`
@@ -92,9 +92,12 @@ func one(ctx context.Context, f func(context.Context, string) (result, error)) e
 		return err
 	}
 	r.Ours, r.Reference = median(r.OursEach), median(r.RefEach)
-	if r.Reference > 0 {
-		r.Ratio = round(r.Ours / r.Reference)
+	// Neighbouring rounds share what else the machine was doing, so the ratio is theirs.
+	var ratios []float64
+	for i := range min(len(r.OursEach), len(r.RefEach)) {
+		ratios = append(ratios, r.OursEach[i]/r.RefEach[i])
 	}
+	r.Ratio = median(ratios)
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 

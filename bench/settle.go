@@ -148,7 +148,7 @@ func settleByHand(ctx context.Context, h *house) (float64, error) {
 		run string
 		t   tenant
 	}
-	const runs = 1200
+	const runs = 2400
 	items := make([]item, runs)
 	for i := range items {
 		t := h.tenants[i%settleTenants]

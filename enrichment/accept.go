@@ -107,7 +107,7 @@ func (a *accepting) overMax() error {
 // The account row is locked by the second, so it is held across the commit only.
 func (a *accepting) atOnce(ctx context.Context, tx bun.Tx) error {
 	a.open()
-	if _, err := a.Jobs.InsertMany(ctx, tx, a.jobs()); err != nil {
+	if err := a.Jobs.Add(ctx, tx, a.jobs()); err != nil {
 		return err
 	}
 	done, err := a.Store.accept(ctx, tx, a.book, a.claim(), a.reservation())
@@ -155,7 +155,7 @@ func (a *accepting) stepByStep(ctx context.Context, tx bun.Tx) (*Run, bool, erro
 	if err := a.Store.insertRun(ctx, tx, a.book); err != nil {
 		return nil, false, err
 	}
-	if _, err := a.Jobs.InsertMany(ctx, tx, a.jobs()); err != nil {
+	if err := a.Jobs.Add(ctx, tx, a.jobs()); err != nil {
 		return nil, false, err
 	}
 	if run.Status.Final() {

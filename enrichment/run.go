@@ -73,19 +73,20 @@ func (r *Run) Credits() billing.RunCredits {
 	}
 }
 
-// RunProgress counts a run's profiles by outcome; the counts sum to Total in every message.
+// RunProgress counts a run's profiles by outcome; the counts sum to Total in
+// every message. Stored events leave zeros out: they are most of what is stored.
 type RunProgress struct {
-	Total      int `bun:"total" json:"total"`
-	Queued     int `bun:"queued" json:"queued"`
-	Active     int `bun:"active" json:"active"`
-	Enriched   int `bun:"enriched" json:"enriched"`
-	Partial    int `bun:"partial" json:"partial"`
-	NoMatch    int `bun:"no_match" json:"noMatch"`
-	NotFound   int `bun:"not_found" json:"notFound"`
-	Suppressed int `bun:"suppressed" json:"suppressed"`
-	TimedOut   int `bun:"timed_out" json:"timedOut"`
-	Failed     int `bun:"failed" json:"failed"`
-	Cancelled  int `bun:"cancelled" json:"cancelled"`
+	Total      int `bun:"total" json:"total,omitzero"`
+	Queued     int `bun:"queued" json:"queued,omitzero"`
+	Active     int `bun:"active" json:"active,omitzero"`
+	Enriched   int `bun:"enriched" json:"enriched,omitzero"`
+	Partial    int `bun:"partial" json:"partial,omitzero"`
+	NoMatch    int `bun:"no_match" json:"noMatch,omitzero"`
+	NotFound   int `bun:"not_found" json:"notFound,omitzero"`
+	Suppressed int `bun:"suppressed" json:"suppressed,omitzero"`
+	TimedOut   int `bun:"timed_out" json:"timedOut,omitzero"`
+	Failed     int `bun:"failed" json:"failed,omitzero"`
+	Cancelled  int `bun:"cancelled" json:"cancelled,omitzero"`
 }
 
 // count gives the place where profiles of an outcome are counted.
@@ -135,9 +136,9 @@ const (
 type StageProgress struct {
 	Stage      pipeline.Stage `json:"stage"`
 	Status     StageStatus    `json:"status"`
-	Completed  int            `json:"completed"` // went through it
-	Failed     int            `json:"failed"`    // ended in it without success
-	Passed     int            `json:"passed"`    // behind it, whichever way, finished profiles included
+	Completed  int            `json:"completed,omitzero"` // went through it
+	Failed     int            `json:"failed,omitzero"`    // ended in it without success
+	Passed     int            `json:"passed,omitzero"`    // behind it, whichever way, finished profiles included
 	StartedAt  *time.Time     `json:"startedAt,omitempty"`
 	FinishedAt *time.Time     `json:"finishedAt,omitempty"`
 }

@@ -10,21 +10,28 @@ type Texts []string
 
 // Value writes PostgreSQL's own form of a text array, every element quoted.
 func (t Texts) Value() (driver.Value, error) {
-	var b strings.Builder
-	b.WriteByte('{')
+	size := 2
+	for _, s := range t {
+		size += len(s) + len(s)/4 + 3
+	}
+	b := make([]byte, 0, size)
+	b = append(b, '{')
 	for i, s := range t {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		b.WriteByte('"')
-		for j := range len(s) {
-			if s[j] == '"' || s[j] == '\\' {
-				b.WriteByte('\\')
+		b = append(b, '"')
+		for {
+			special := strings.IndexAny(s, `"\`)
+			if special < 0 {
+				break
 			}
-			b.WriteByte(s[j])
+			b = append(b, s[:special]...)
+			b = append(b, '\\', s[special])
+			s = s[special+1:]
 		}
-		b.WriteByte('"')
+		b = append(b, s...)
+		b = append(b, '"')
 	}
-	b.WriteByte('}')
-	return b.String(), nil
+	return string(append(b, '}')), nil
 }
