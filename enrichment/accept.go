@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/riverqueue/river"
 	"github.com/uptrace/bun"
 
 	"github.com/enrichd/enrichd/billing"
@@ -76,17 +75,6 @@ func (a *accepting) reservation() billing.Reservation {
 	}
 }
 
-// jobs are the work of the profiles that are open.
-func (a *accepting) jobs() []river.InsertManyParams {
-	var work []river.InsertManyParams
-	for _, m := range a.book.members {
-		if m.Outcome.Open() {
-			work = append(work, river.InsertManyParams{Args: ProfileArgs{Run: a.id, Profile: m.ProfileID}})
-		}
-	}
-	return work
-}
-
 // ordinary reports whether the run may be accepted at once: it costs credits, within what the caller allows, and names no webhook.
 func (a *accepting) ordinary() bool {
 	return !a.who.Key.Test && a.in.WebhookID == nil && a.overMax() == nil
@@ -107,7 +95,7 @@ func (a *accepting) overMax() error {
 // The account row is locked by the second, so it is held across the commit only.
 func (a *accepting) atOnce(ctx context.Context, tx bun.Tx) error {
 	a.open()
-	if err := a.Jobs.Add(ctx, tx, a.jobs()); err != nil {
+	if err := a.Jobs.Add(ctx, tx, jobsOf(a.book)); err != nil {
 		return err
 	}
 	done, err := a.Store.accept(ctx, tx, a.book, a.claim(), a.reservation())
@@ -155,7 +143,7 @@ func (a *accepting) stepByStep(ctx context.Context, tx bun.Tx) (*Run, bool, erro
 	if err := a.Store.insertRun(ctx, tx, a.book); err != nil {
 		return nil, false, err
 	}
-	if err := a.Jobs.Add(ctx, tx, a.jobs()); err != nil {
+	if err := a.Jobs.Add(ctx, tx, jobsOf(a.book)); err != nil {
 		return nil, false, err
 	}
 	if run.Status.Final() {

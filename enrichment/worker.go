@@ -42,6 +42,17 @@ func (ProfileArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: jobs.QueueEnrich, MaxAttempts: profileAttempts}
 }
 
+// jobsOf are the jobs of a run's open profiles.
+func jobsOf(b *book) []river.InsertManyParams {
+	var work []river.InsertManyParams
+	for _, m := range b.members {
+		if m.Outcome.Open() {
+			work = append(work, river.InsertManyParams{Args: ProfileArgs{Run: b.run.ID, Profile: m.ProfileID}})
+		}
+	}
+	return work
+}
+
 // ProfileWorker takes one profile through the pipeline and settles it. It
 // returns nil once the profile has an outcome, whichever it is.
 type ProfileWorker struct {

@@ -47,7 +47,7 @@ var rules = []rule{
 
 	{from: "", banned: []string{"github.com/riverqueue"},
 		except: []string{
-			"internal/jobs/", "enrichment/worker.go", "enrichment/service.go", "dispatch/worker.go", "billing/cycle.go", "cmd/app.go", "migrations/", "bench/",
+			"internal/jobs/", "enrichment/worker.go", "dispatch/worker.go", "billing/cycle.go", "cmd/app.go", "migrations/", "bench/",
 			"dispatch/event.go", "dispatch/attempt.go",
 		},
 		why: "River is met in internal/jobs and in the files that hold worker types"},
