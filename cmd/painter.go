@@ -78,8 +78,12 @@ func (p *painter) show(s *runState, e event, final bool) {
 func (p *painter) line(e event) string {
 	at := e.OccurredAt.Local().Format("15:04:05.000")
 	switch e.Typename {
-	case "RunStatusChanged":
-		return fmt.Sprintf("%s  run %s  %d of %d done", at, strings.ToLower(string(e.Status)), e.Progress.Finished(), e.Progress.Total)
+	case "RunSnapshot", "RunStatusChanged":
+		status := e.Status
+		if e.Run != nil {
+			status = e.Run.Status
+		}
+		return fmt.Sprintf("%s  run %s  %d of %d done", at, strings.ToLower(string(status)), e.Progress.Finished(), e.Progress.Total)
 	case "ProfileAdvanced":
 		if e.Outcome.Open() {
 			if e.Stage == "" {
