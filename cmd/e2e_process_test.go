@@ -83,8 +83,8 @@ func spawn(t *testing.T, env []string, args ...string) *process {
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.done
-		if t.Failed() && p.log.String() != "" {
-			t.Logf("enrichd %s said:\n%s", strings.Join(args, " "), p.log.String())
+		if text := p.log.String(); t.Failed() && text != "" {
+			t.Logf("enrichd %s said at last:\n%s", strings.Join(args, " "), text[max(0, len(text)-2000):])
 		}
 	})
 	return p
