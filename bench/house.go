@@ -32,13 +32,12 @@ const (
 
 // house is the product's services on one database, and companies to act for.
 type house struct {
-	db       *bun.DB
-	pool     *pgxpool.Pool
-	service  *enrichment.Service
-	wake     *wake.Postgres
-	log      *slog.Logger
-	tenants  []tenant
-	watching func() int64
+	db      *bun.DB
+	pool    *pgxpool.Pool
+	service *enrichment.Service
+	wake    *wake.Postgres
+	log     *slog.Logger
+	tenants []tenant
 }
 
 type tenant struct {

@@ -49,7 +49,7 @@ func TestKilledServer(t *testing.T) {
 	n.kill(t)
 
 	behave(w.web, sandbox.Normal, held...)
-	n = w.serve(t, "ENRICHD_SOURCES=site", n.addr())
+	w.serve(t, "ENRICHD_SOURCES=site", n.addr())
 	last := seen[len(seen)-1].Sequence
 	rest := me.follow(t, id, &last).all(t)
 	expectWhole(t, append(append([]event{}, seen...), rest...), len(inFlight))

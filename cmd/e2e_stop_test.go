@@ -42,7 +42,7 @@ func TestStop(t *testing.T) {
 		t.Errorf("it took %s to stop", took)
 	}
 
-	n = w.serve(t, "ENRICHD_SOURCES=site", n.addr())
+	w.serve(t, "ENRICHD_SOURCES=site", n.addr())
 	last := seen[len(seen)-1].Sequence
 	expectWhole(t, append(seen, me.follow(t, id, &last).all(t)...), 3)
 	r := me.results(t, id)

@@ -183,7 +183,7 @@ func (store) webhooksByID(ctx context.Context, db bun.IDB, p *access.Principal, 
 		return nil, nil
 	}
 	err = db.NewSelect().Model(&rows).ColumnExpr("?TableColumns").ColumnExpr(hints).Apply(usable(p)).
-		Where("w.id IN (?)", bun.In(ids)).Scan(ctx)
+		Where("w.id IN (?)", bun.List(ids)).Scan(ctx)
 	return rows, err
 }
 
@@ -234,10 +234,10 @@ func (store) deliveries(ctx context.Context, db bun.IDB, p *access.Principal, f 
 		q = q.Where("e.company_id = d.company_id").Where("e.run_id = ?", *f.RequestID)
 	}
 	if len(f.Status) > 0 {
-		q = q.Where("d.status IN (?)", bun.In(f.Status))
+		q = q.Where("d.status IN (?)", bun.List(f.Status))
 	}
 	if len(f.EventTypes) > 0 {
-		q = q.Where("e.type IN (?)", bun.In(f.EventTypes))
+		q = q.Where("e.type IN (?)", bun.List(f.EventTypes))
 	}
 	if f.CreatedAfter != nil {
 		q = q.Where("d.created_at >= ?", *f.CreatedAfter)

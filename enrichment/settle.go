@@ -258,7 +258,9 @@ func (s *Settler) commit(ctx context.Context, tx bun.Tx, books map[string]*book)
 			}
 		}
 		for _, m := range b.captured {
-			captures = append(captures, billing.Capture{CompanyID: b.run.CompanyID, RunID: id, ProfileID: m.ProfileID})
+			captures = append(captures, billing.Capture{
+				CompanyID: b.run.CompanyID, RunID: id, ProfileID: m.ProfileID, Outcome: string(m.Outcome),
+			})
 		}
 		if !wasFinal && b.run.Status.Final() {
 			ended = append(ended, b)

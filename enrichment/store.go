@@ -136,7 +136,7 @@ func (Store) accept(ctx context.Context, tx bun.Tx, b *book, claim idem.Claim, r
 // lock reads runs in id order and holds their rows until the transaction ends.
 func (Store) lock(ctx context.Context, tx bun.IDB, ids []string) ([]*Run, error) {
 	var runs []*Run
-	err := tx.NewSelect().Model(&runs).Where("r.id IN (?)", bun.In(ids)).OrderExpr("r.id").For("UPDATE").Scan(ctx)
+	err := tx.NewSelect().Model(&runs).Where("r.id IN (?)", bun.List(ids)).OrderExpr("r.id").For("UPDATE").Scan(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lock runs: %w", err)
 	}
@@ -147,7 +147,7 @@ func (Store) lock(ctx context.Context, tx bun.IDB, ids []string) ([]*Run, error)
 // what it gives cannot change until the transaction ends.
 func (Store) members(ctx context.Context, db bun.IDB, runIDs []string) (map[string][]*RunProfile, error) {
 	var rows []*RunProfile
-	err := db.NewSelect().Model(&rows).ExcludeColumn("candidate").Where("rp.run_id IN (?)", bun.In(runIDs)).
+	err := db.NewSelect().Model(&rows).ExcludeColumn("candidate").Where("rp.run_id IN (?)", bun.List(runIDs)).
 		OrderExpr("rp.run_id, rp.ordinal").Scan(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read profiles of runs: %w", err)
@@ -196,7 +196,7 @@ func (Store) results(ctx context.Context, db bun.IDB, runID string, outcomes []O
 			WHERE p.id = rp.profile_id AND p.company_id = rp.company_id) THEN NULL ELSE rp.candidate END AS candidate`).
 		Where("rp.run_id = ? AND rp.ordinal > ?", runID, after)
 	if len(outcomes) > 0 {
-		q = q.Where("rp.outcome IN (?)", bun.In(outcomes))
+		q = q.Where("rp.outcome IN (?)", bun.List(outcomes))
 	}
 	if err := q.OrderExpr("rp.ordinal").Limit(int64(limit)).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read results of %s: %w", runID, err)
@@ -373,7 +373,7 @@ func (Store) upsert(ctx context.Context, tx bun.IDB, ps []*Profile) (stored []*P
 		external[i] = p.ExternalID
 	}
 	now, err := Store{}.profiles(ctx, tx, ps[0].CompanyID, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("p.external_id IN (?)", bun.In(external))
+		return q.Where("p.external_id IN (?)", bun.List(external))
 	})
 	if err != nil {
 		return nil, nil, nil, err
@@ -393,7 +393,7 @@ func (Store) suppressedAny(ctx context.Context, db bun.IDB, companyID string, di
 	if len(digests) == 0 {
 		return false, nil
 	}
-	n, err := db.NewSelect().TableExpr("suppressions").Where("company_id = ? AND digest IN (?)", companyID, bun.In(digests)).Limit(1).Count(ctx)
+	n, err := db.NewSelect().TableExpr("suppressions").Where("company_id = ? AND digest IN (?)", companyID, bun.List(digests)).Limit(1).Count(ctx)
 	if err != nil {
 		return false, fmt.Errorf("look for an objection: %w", err)
 	}

@@ -119,8 +119,7 @@ func (s *Server) start(ctx context.Context, c Config) error {
 		return err
 	}
 	// Before anything is created or touched: there must be binaries, of the right version.
-	binaries, err := chooseBinaries(c.Bin, s.path("data"), c.Fast)
-	if err != nil {
+	if _, err := chooseBinaries(c.Bin, s.path("data"), c.Fast); err != nil {
 		return err
 	}
 	if err := makeReachable(s.dir, owner); err != nil {
@@ -136,7 +135,8 @@ func (s *Server) start(ctx context.Context, c Config) error {
 		return err
 	}
 	// Looked at again under the lock: somebody may have just initialised it.
-	if binaries, err = chooseBinaries(c.Bin, s.path("data"), c.Fast); err != nil {
+	binaries, err := chooseBinaries(c.Bin, s.path("data"), c.Fast)
+	if err != nil {
 		return err
 	}
 	if s.fast = c.Fast; s.fast {

@@ -119,7 +119,7 @@ func perfect(v *visitor) map[string]sandbox.Result {
 	for _, e := range v.Expected() {
 		r := sandbox.Result{Outcome: e.Outcome, Missing: e.Missing, ScoreBasis: e.ScoreBasis, MatchScore: e.MinScore, VerifiedLinks: e.VerifiedLinks}
 		for _, m := range e.Emails {
-			r.Emails = append(r.Emails, sandbox.ResultEmail{Address: m.Address, Status: m.Status, Method: m.Method, Reasons: m.Reasons})
+			r.Emails = append(r.Emails, sandbox.ResultEmail(m))
 		}
 		for field, values := range e.Fields {
 			for _, value := range values {

@@ -141,9 +141,7 @@ func (j *judgement) others(e Expected, got Result, all []Expected) {
 		for _, m := range other.Emails {
 			foreign = append(foreign, m.Address)
 		}
-		for _, link := range other.Fields["links"] {
-			foreign = append(foreign, link)
-		}
+		foreign = append(foreign, other.Fields["links"]...)
 		for _, f := range got.Facts {
 			if slices.Contains(foreign, f.Value) {
 				j.say("%s %q belongs to %s", f.Name, f.Value, other.ExternalID)
