@@ -49,9 +49,14 @@ type Account struct {
 
 	// CycleAnchor is the day of the month on which a billing period begins; 29 to 31 mean the last day of shorter months.
 	CycleAnchor int `bun:"cycle_anchor"`
-	// NextPeriodStart is where the first period that is not closed yet begins.
+	// TimeZone is the IANA name of the zone in which a period begins at midnight.
+	TimeZone string `bun:"time_zone"`
+	// NextPeriodStart and NextPeriodEnd bound the first period that is not closed yet: start included, end not.
 	NextPeriodStart time.Time `bun:"next_period_start"`
-	CreatedAt       time.Time `bun:"created_at"`
+	NextPeriodEnd   time.Time `bun:"next_period_end"`
+	// LowThreshold is what is left when the company is told that its credits run low; nil for never.
+	LowThreshold *int64    `bun:"low_threshold"`
+	CreatedAt    time.Time `bun:"created_at"`
 }
 
 // CreditBalance is what an account holds: Posted = Available + Held.

@@ -48,6 +48,7 @@ type Entry struct {
 	RunID     *string `bun:"run_id"`
 	ProfileID *string `bun:"profile_id"`
 	GrantID   *string `bun:"grant_id"`
+	// InvoiceID names the invoice that an INVOICE entry took off what is owed.
 	InvoiceID *string `bun:"invoice_id"`
 	// Key is the idempotency key of the command, for those that have one.
 	Key   *string `bun:"idempotency_key"`
@@ -55,6 +56,8 @@ type Entry struct {
 	Memo  *string `bun:"memo"`
 	// OccurredAt is the database's clock; within an account it never runs against Seq.
 	OccurredAt time.Time `bun:"at"`
+	// Chain is the digest of the entry and of the chain before it; nil where chaining was off.
+	Chain []byte `bun:"chain"`
 }
 
 // entryPrefix begins the id of every entry.

@@ -37,7 +37,9 @@ func (l *Ledger) OpenAccount(ctx context.Context, tx bun.Tx, companyID string, m
 	case creditLimit != nil && (*creditLimit < 0 || *creditLimit > maxCredits):
 		return fault.Invalid("creditLimit", "must be between 0 and %d, not %d", int64(maxCredits), *creditLimit)
 	}
-	opened, err := insertAccount(ctx, tx, &Account{ID: ident.New(accountPrefix), CompanyID: companyID, Mode: mode, CreditLimit: creditLimit})
+	opened, err := insertAccount(ctx, tx, &Account{
+		ID: ident.New(accountPrefix), CompanyID: companyID, Mode: mode, CreditLimit: creditLimit, CycleAnchor: 1, TimeZone: "UTC",
+	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("open account of %s: %w", companyID, err)

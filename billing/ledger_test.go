@@ -99,7 +99,11 @@ func (b *bundle) reserve(company, run string, n, settled int64) (rc billing.RunC
 }
 
 func (b *bundle) reserveFor(r billing.Reservation) (rc billing.RunCredits, err error) {
-	r.Actor, r.ExpiresAt = "key", time.Now().Add(time.Hour)
+	return b.reserveAs("key", r)
+}
+
+func (b *bundle) reserveAs(key string, r billing.Reservation) (rc billing.RunCredits, err error) {
+	r.Actor, r.ExpiresAt = key, time.Now().Add(time.Hour)
 	err = pg.InTx(context.Background(), b.DB, func(ctx context.Context, tx bun.Tx) (err error) {
 		rc, err = b.Reserve(ctx, tx, r)
 		return err
@@ -124,12 +128,16 @@ func (b *bundle) move(captures []billing.Capture, settles []billing.Settle) (rc 
 	return rc, err
 }
 
-// capture captures the profiles of one run and returns its credits.
+// capture captures the profiles of one run, p1 as enriched and the others as partial, and returns its credits.
 func (b *bundle) capture(company, run string, profiles ...string) billing.RunCredits {
 	b.t.Helper()
 	var captures []billing.Capture
 	for _, p := range profiles {
-		captures = append(captures, billing.Capture{CompanyID: company, RunID: run, ProfileID: p})
+		c := billing.Capture{CompanyID: company, RunID: run, ProfileID: p, Outcome: "PARTIAL"}
+		if p == "p1" {
+			c.Outcome = "ENRICHED"
+		}
+		captures = append(captures, c)
 	}
 	rc, err := b.move(captures, nil)
 	if err != nil {

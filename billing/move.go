@@ -14,6 +14,8 @@ type Capture struct {
 	CompanyID string
 	RunID     string
 	ProfileID string
+	// Outcome is how the profile ended, as usage tells it; a repeat of the capture does not compare it.
+	Outcome string
 }
 
 // Settle says that a run reached its end and gives back what it still holds.
@@ -22,6 +24,20 @@ type Settle struct {
 	RunID     string
 	// Void is true when the run was cancelled or never began, rather than finished.
 	Void bool
+	// Expired is true when the reservation was found abandoned.
+	Expired bool
+}
+
+// state is what becomes of the reservation.
+func (s Settle) state() string {
+	switch {
+	case s.Expired:
+		return "EXPIRED"
+	case s.Void:
+		return "VOID"
+	default:
+		return "SETTLED"
+	}
 }
 
 // Move captures and then settles, for any number of runs and accounts, in the
@@ -76,7 +92,7 @@ func (l *Ledger) move(ctx context.Context, tx bun.Tx, b batch, companies []strin
 
 // gather turns the two lists into a batch without repeats, and the companies concerned.
 func gather(captures []Capture, settles []Settle) (b batch, companies []string) {
-	company, run, captured, ended := map[string]bool{}, map[string]bool{}, map[Capture]bool{}, map[string]bool{}
+	company, run, captured, ended := map[string]bool{}, map[string]bool{}, map[[2]string]bool{}, map[string]bool{}
 	note := func(companyID, runID string) {
 		if !company[companyID] {
 			company[companyID] = true
@@ -89,11 +105,12 @@ func gather(captures []Capture, settles []Settle) (b batch, companies []string) 
 	}
 	for _, c := range captures {
 		note(c.CompanyID, c.RunID)
-		if captured[c] {
+		key := [2]string{c.RunID, c.ProfileID}
+		if captured[key] {
 			continue
 		}
-		captured[c] = true
-		b.captureRuns, b.profiles = append(b.captureRuns, c.RunID), append(b.profiles, c.ProfileID)
+		captured[key] = true
+		b.captureRuns, b.profiles, b.outcomes = append(b.captureRuns, c.RunID), append(b.profiles, c.ProfileID), append(b.outcomes, c.Outcome)
 	}
 	for _, s := range settles {
 		note(s.CompanyID, s.RunID)
@@ -101,7 +118,7 @@ func gather(captures []Capture, settles []Settle) (b batch, companies []string) 
 			continue
 		}
 		ended[s.RunID] = true
-		b.ends, b.voids = append(b.ends, s.RunID), append(b.voids, s.Void)
+		b.ends, b.states = append(b.ends, s.RunID), append(b.states, s.state())
 	}
 	return b, companies
 }

@@ -57,36 +57,77 @@ func (l *Ledger) Reserve(ctx context.Context, tx bun.Tx, r Reservation) (RunCred
 	return RunCredits{Reserved: r.Hold, Released: r.Settled, Held: r.Hold - r.Settled}, nil
 }
 
-// reserve tries, and when the account did not admit the run, finds out why. An
-// unlocked look may refuse but never admit; what it cannot explain is tried
-// again under the lock, after ending what has expired. A third try is needed
-// only if another grant expires between the two.
+// Reopen raises the reservation of a run whose profiles are tried again, and
+// opens it if it had ended.
+type Reopen struct {
+	CompanyID string
+	RunID     string
+	// Add is how many more credits the run may spend at most, at least 1: one for each profile that is tried again.
+	Add   int64
+	Actor string
+	// ExpiresAt is when the reservation, if still open, is looked at as possibly abandoned.
+	ExpiresAt time.Time
+}
+
+// Reopen holds Add more credits for a run, under the same conditions as Reserve
+// and like it as the last statement of the caller's transaction, which has locked
+// the run's row. It returns the run's credits, or InsufficientCredits, after
+// which the caller rolls back. A run that never held any is a NotFound.
+func (l *Ledger) Reopen(ctx context.Context, tx bun.Tx, r Reopen) (RunCredits, error) {
+	if r.Add < 1 || r.Add > maxCredits || r.RunID == "" {
+		return RunCredits{}, fmt.Errorf("reopen run %q: adding %d makes no sense", r.RunID, r.Add)
+	}
+	known, err := runCredits(ctx, tx, []string{r.RunID})
+	if _, ok := known[r.RunID]; err == nil && !ok {
+		err = fault.NotFound{Head: fault.Head{Message: "the run never held any credits"}, Type: "EnrichmentRun", ID: r.RunID}
+	}
+	var credits RunCredits
+	if err == nil {
+		err = l.admit(ctx, tx, r.CompanyID, r.Add, func() (ok bool, err error) {
+			credits, ok, err = reopen(ctx, tx, r)
+			return ok, err
+		})
+	}
+	if err != nil {
+		return RunCredits{}, fmt.Errorf("reopen run %s: %w", r.RunID, err)
+	}
+	return credits, nil
+}
+
 func (l *Ledger) reserve(ctx context.Context, tx bun.Tx, r Reservation) error {
+	return l.admit(ctx, tx, r.CompanyID, r.Required, func() (bool, error) { return reserve(ctx, tx, r) })
+}
+
+// admit tries to hold credits, and when the account did not admit that, finds
+// out why. An unlocked look may refuse but never admit; what it cannot explain is
+// tried again under the lock, after ending what has expired. A third try is
+// needed only if another grant expires between the two.
+func (l *Ledger) admit(ctx context.Context, tx bun.Tx, companyID string, required int64, try func() (bool, error)) error {
 	for range 4 {
-		if ok, err := reserve(ctx, tx, r); ok || err != nil {
+		if ok, err := try(); ok || err != nil {
 			return err
 		}
-		a, err := accountOf(ctx, tx, r.CompanyID)
+		a, err := accountOf(ctx, tx, companyID)
 		switch {
 		case err != nil:
 			return err
 		case a == nil:
-			return noAccount(r.CompanyID)
+			return noAccount(companyID)
 		}
 		if !a.Overdue {
-			if err := r.refusal(&a.Account); err != nil {
+			if err := a.refusal(required); err != nil {
 				return err
 			}
 		}
-		if _, err := lockCurrent(ctx, tx, r.CompanyID); err != nil {
+		if _, err := lockCurrent(ctx, tx, companyID); err != nil {
 			return err
 		}
 	}
 	return errors.New("the account neither admits nor refuses the run")
 }
 
-// refusal says why the account does not admit the run; nil when it does.
-func (r Reservation) refusal(a *Account) error {
+// refusal says why the account does not admit work that may cost required credits; nil when it does.
+func (a *Account) refusal(required int64) error {
 	left, limited := a.Available, false
 	if a.Mode == Postpaid {
 		if a.CreditLimit == nil {
@@ -94,13 +135,13 @@ func (r Reservation) refusal(a *Account) error {
 		}
 		left, limited = *a.CreditLimit-a.Owed-a.Held, true
 	}
-	if r.Required <= left {
+	if required <= left {
 		return nil
 	}
 	left = max(left, 0)
-	message := fmt.Sprintf("%d credits are required and %d are available", r.Required, left)
+	message := fmt.Sprintf("%d credits are required and %d are available", required, left)
 	if limited {
-		message = fmt.Sprintf("%d credits are required and the spend limit leaves %d", r.Required, left)
+		message = fmt.Sprintf("%d credits are required and the spend limit leaves %d", required, left)
 	}
-	return InsufficientCredits{Head: fault.Head{Message: message}, Required: r.Required, Available: left, Limit: limited}
+	return InsufficientCredits{Head: fault.Head{Message: message}, Required: required, Available: left, Limit: limited}
 }

@@ -16,11 +16,10 @@ type batch struct {
 	accounts []string
 	// runs are all runs of the batch; the rest belong to one account each.
 	runs []string
-	// captureRuns and profiles are the captures, item by item.
-	captureRuns, profiles []string
-	// ends are the runs that end, voids whether each is void.
-	ends  []string
-	voids []bool
+	// captureRuns, profiles and outcomes are the captures, item by item.
+	captureRuns, profiles, outcomes []string
+	// ends are the runs that end, states what becomes of the reservation of each.
+	ends, states []string
 }
 
 // movedRun is a run after the move.
@@ -41,10 +40,10 @@ type movedRun struct {
 // read here changes only under that lock.
 func moveBatch(ctx context.Context, tx bun.Tx, b batch) ([]movedRun, error) {
 	var runs []movedRun
-	err := tx.NewRaw(moveSQL, struct{ Accounts, Runs, CaptureRuns, Profiles, Ends, Voids, Actor any }{
-		bun.In(b.accounts), bun.In(b.runs),
-		pgdialect.Array(b.captureRuns), pgdialect.Array(b.profiles),
-		pgdialect.Array(b.ends), pgdialect.Array(b.voids), systemActor,
+	err := tx.NewRaw(moveSQL, struct{ Accounts, Runs, CaptureRuns, Profiles, Outcomes, Ends, States, Actor any }{
+		bun.List(b.accounts), bun.List(b.runs),
+		pgdialect.Array(b.captureRuns), pgdialect.Array(b.profiles), pgdialect.Array(b.outcomes),
+		pgdialect.Array(b.ends), pgdialect.Array(b.states), systemActor,
 	}).Scan(ctx, &runs)
 	return runs, err
 }
@@ -57,10 +56,10 @@ WITH account AS MATERIALIZED (
 	 WHERE a.id IN (?accounts)
 ), asked AS MATERIALIZED (
 	-- captures that do not exist yet; LIMIT has each looked up by the unique index, whatever the statistics say
-	SELECT w.run_id, w.profile_id, w.place, r.account_id,
+	SELECT w.run_id, w.profile_id, w.outcome, w.place, r.account_id,
 	       coalesce(r.state = 'OPEN' AND row_number() OVER (PARTITION BY w.run_id ORDER BY w.place)
 	                                     <= r.amount - r.captured - r.released, false) AS covered
-	  FROM unnest(?capture_runs::text[], ?profiles::text[]) WITH ORDINALITY AS w (run_id, profile_id, place)
+	  FROM unnest(?capture_runs::text[], ?profiles::text[], ?outcomes::text[]) WITH ORDINALITY AS w (run_id, profile_id, outcome, place)
 	  LEFT JOIN billing_reservations AS r ON r.run_id = w.run_id AND r.run_id IN (?runs) AND r.account_id IN (?accounts)
 	  LEFT JOIN LATERAL (
 			SELECT e.kind
@@ -70,9 +69,9 @@ WITH account AS MATERIALIZED (
 	 WHERE done.kind IS NULL
 ), captured AS (
 	INSERT INTO billing_entries (account_id, seq, d_held, d_captured, d_owed, available_after, held_after, at,
-	                             kind, run_id, profile_id, actor)
+	                             kind, run_id, profile_id, actor, memo)
 	SELECT a.id, a.last_seq + row_number() OVER w, -1, 1, 1 - a.prepaid, a.available, a.held - row_number() OVER w, a.at,
-	       'CAPTURE', q.run_id, q.profile_id, ?actor
+	       'CAPTURE', q.run_id, q.profile_id, ?actor, nullif(q.outcome, '')
 	  FROM asked AS q
 	  JOIN account AS a ON a.id = q.account_id
 	 WHERE q.covered
@@ -85,11 +84,11 @@ WITH account AS MATERIALIZED (
 	 GROUP BY c.account_id, c.run_id
 ), change AS MATERIALIZED (
 	-- what happens to each reservation: captures, and the rest when the run ends
-	SELECT r.run_id, r.account_id, coalesce(t.captured, 0) AS captured, w.run_id IS NOT NULL AS ends, w.void,
+	SELECT r.run_id, r.account_id, coalesce(t.captured, 0) AS captured, w.run_id IS NOT NULL AS ends, w.state,
 	       CASE WHEN w.run_id IS NULL THEN 0 ELSE r.amount - r.captured - r.released - coalesce(t.captured, 0) END AS rest
 	  FROM billing_reservations AS r
 	  LEFT JOIN taken AS t ON t.run_id = r.run_id
-	  LEFT JOIN unnest(?ends::text[], ?voids::boolean[]) AS w (run_id, void) ON w.run_id = r.run_id
+	  LEFT JOIN unnest(?ends::text[], ?states::text[]) AS w (run_id, state) ON w.run_id = r.run_id
 	 WHERE r.run_id IN (?runs) AND r.account_id IN (?accounts) AND r.state = 'OPEN'
 	   AND (t.run_id IS NOT NULL OR w.run_id IS NOT NULL)
 ), total AS MATERIALIZED (
@@ -110,7 +109,7 @@ WITH account AS MATERIALIZED (
 	UPDATE billing_reservations AS r
 	   SET captured = r.captured + c.captured,
 	       released = r.released + c.rest,
-	       state = CASE WHEN NOT c.ends THEN r.state WHEN c.void THEN 'VOID' ELSE 'SETTLED' END
+	       state = CASE WHEN c.ends THEN c.state ELSE r.state END
 	  FROM change AS c
 	 WHERE r.run_id = c.run_id AND r.run_id IN (?runs)
 ), moved AS (
@@ -170,7 +169,7 @@ func expire(ctx context.Context, tx bun.Tx, accountIDs []string) error {
 	_, err := tx.NewRaw(expireSQL, struct {
 		Accounts any
 		Actor    string
-	}{bun.In(accountIDs), systemActor}).Exec(ctx)
+	}{bun.List(accountIDs), systemActor}).Exec(ctx)
 	return err
 }
 

@@ -14,8 +14,11 @@ import (
 
 // insertAccount reports false when the company has an account already.
 func insertAccount(ctx context.Context, db bun.IDB, a *Account) (bool, error) {
-	res, err := db.NewInsert().Model(a).Column("id", "company_id", "mode", "credit_limit").
-		On("CONFLICT (company_id) DO NOTHING").Exec(ctx)
+	res, err := db.NewRaw(`
+		INSERT INTO billing_accounts (id, company_id, mode, credit_limit, cycle_anchor, time_zone, next_period_start, next_period_end)
+		SELECT ?id, ?company_id, ?mode, ?credit_limit, ?cycle_anchor, ?time_zone, p.start, billing_period_end(p.start, ?cycle_anchor, ?time_zone)
+		  FROM (SELECT billing_period_start(billing_now(), ?cycle_anchor, ?time_zone) AS start OFFSET 0) AS p
+		ON CONFLICT (company_id) DO NOTHING`, a).Exec(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -65,7 +68,7 @@ func lockAccounts(ctx context.Context, tx bun.Tx, companyIDs []string) ([]string
 		  FROM billing_accounts
 		 WHERE company_id IN (?)
 		 ORDER BY id
-		   FOR UPDATE`, bun.In(companyIDs)).Scan(ctx, &ids)
+		   FOR UPDATE`, bun.List(companyIDs)).Scan(ctx, &ids)
 	return ids, err
 }
 
@@ -78,7 +81,7 @@ func runCredits(ctx context.Context, db bun.IDB, runIDs []string) (map[string]Ru
 	err := db.NewRaw(`
 		SELECT run_id, amount AS reserved, captured, released, amount - captured - released AS held
 		  FROM billing_reservations
-		 WHERE run_id IN (?)`, bun.In(runIDs)).Scan(ctx, &rows)
+		 WHERE run_id IN (?)`, bun.List(runIDs)).Scan(ctx, &rows)
 	credits := make(map[string]RunCredits, len(rows))
 	for _, r := range rows {
 		credits[r.RunID] = r.RunCredits
@@ -94,7 +97,7 @@ func entriesBefore(ctx context.Context, db bun.IDB, accountID string, before int
 		q.Where("seq < ?", before)
 	}
 	if len(kinds) > 0 {
-		q.Where("kind IN (?)", bun.In(kinds))
+		q.Where("kind IN (?)", bun.List(kinds))
 	}
 	return rows, q.Scan(ctx)
 }
@@ -194,6 +197,44 @@ const ReserveCTE = `
 // reserveSQL has arguments, so that each connection plans it once.
 var reserveSQL = pg.Named("WITH "+ReserveCTE+" SELECT count(*) FROM entries",
 	"company", "run", "hold", "settled", "required", "expires_at", "actor")
+
+// reopenSQL is reserveSQL for a reservation that exists.
+var reopenSQL = pg.Named(`
+	WITH account AS (
+		UPDATE billing_accounts AS a
+		   SET available = a.available - CASE a.mode WHEN 'PREPAID' THEN :add::bigint ELSE 0 END,
+		       held = a.held + :add,
+		       last_seq = a.last_seq + 1,
+		       last_at = least(greatest(a.last_at, billing_now()), a.next_expiry_at - interval '1 microsecond')
+		 WHERE a.company_id = :company::text
+		   AND CASE a.mode WHEN 'PREPAID' THEN a.available >= :add
+		       ELSE a.credit_limit IS NULL OR a.owed + a.held + :add <= a.credit_limit END
+		   AND (a.next_expiry_at IS NULL OR a.next_expiry_at > greatest(a.last_at, billing_now()))
+		   AND EXISTS (SELECT FROM billing_reservations AS r WHERE r.run_id = :run::text AND r.account_id = a.id)
+		RETURNING a.id, CASE a.mode WHEN 'PREPAID' THEN 1 ELSE 0 END AS prepaid, a.available, a.held, a.last_seq, a.last_at
+	), reservation AS (
+		UPDATE billing_reservations AS r
+		   SET amount = r.amount + :add, state = 'OPEN', expires_at = greatest(r.expires_at, :expires_at::timestamptz)
+		  FROM account AS a
+		 WHERE r.run_id = :run
+		RETURNING r.amount, r.captured, r.released
+	), entry AS (
+		INSERT INTO billing_entries (account_id, seq, d_available, d_held, available_after, held_after, at, kind, run_id, actor)
+		SELECT a.id, a.last_seq, a.prepaid * -:add, :add, a.available, a.held, a.last_at, 'RESERVE', :run, :actor::text
+		  FROM account AS a
+	)
+	SELECT amount, captured, released, amount - captured - released FROM reservation`,
+	"company", "run", "add", "expires_at", "actor")
+
+// reopen holds more for a run, or reports false when the account is overdue, or short.
+func reopen(ctx context.Context, tx bun.Tx, r Reopen) (c RunCredits, ok bool, err error) {
+	err = tx.Tx.QueryRowContext(ctx, reopenSQL, r.CompanyID, r.RunID, r.Add, r.ExpiresAt, r.Actor).
+		Scan(&c.Reserved, &c.Captured, &c.Released, &c.Held)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, false, nil
+	}
+	return c, err == nil, err
+}
 
 // audit returns what billing_audit finds.
 func audit(ctx context.Context, db bun.IDB) ([]Violation, error) {

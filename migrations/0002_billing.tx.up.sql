@@ -6,6 +6,32 @@
 -- let time pass; it is inlined, and costs nothing.
 CREATE FUNCTION billing_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
 
+-- Where a billing period begins: the day of the month, or its last day where the
+-- month is shorter, at midnight in the zone of the company. Always computed from
+-- the anchor, so that it never drifts.
+CREATE FUNCTION billing_boundary(month timestamp, anchor integer, zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT least(date_trunc('month', month) + make_interval(days => anchor - 1),
+                 date_trunc('month', month) + interval '1 month -1 day') AT TIME ZONE zone
+$$;
+
+-- The last boundary that is not after an instant.
+CREATE FUNCTION billing_period_start(instant timestamptz, anchor integer, zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT max(b.at)
+      FROM generate_series(-1, 1) AS m (n)
+     CROSS JOIN LATERAL (SELECT billing_boundary((instant AT TIME ZONE zone) + make_interval(months => m.n), anchor, zone) AS at) AS b
+     WHERE b.at <= instant
+$$;
+
+-- Where the period ends that begins at an instant: the first boundary at least a
+-- week later. The week matters only after a change of anchor or zone, which
+-- would otherwise leave a stub of hours or days with an invoice of its own.
+CREATE FUNCTION billing_period_end(start timestamptz, anchor integer, zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT min(b.at)
+      FROM generate_series(0, 2) AS m (n)
+     CROSS JOIN LATERAL (SELECT billing_boundary((start AT TIME ZONE zone) + make_interval(months => m.n), anchor, zone) AS at) AS b
+     WHERE b.at >= start + interval '168 hours'
+$$;
+
 -- No moving column is indexed and half of each page is left free, so that updates stay within their page (HOT).
 CREATE TABLE billing_accounts (
     id                text PRIMARY KEY,
@@ -25,14 +51,18 @@ CREATE TABLE billing_accounts (
     last_at           timestamptz NOT NULL DEFAULT billing_now(),
     next_expiry_at    timestamptz,
     cycle_anchor      smallint NOT NULL DEFAULT 1 CHECK (cycle_anchor BETWEEN 1 AND 31),
+    time_zone         text NOT NULL DEFAULT 'UTC',
     next_period_start timestamptz NOT NULL DEFAULT date_trunc('month', billing_now(), 'UTC'),
+    next_period_end   timestamptz NOT NULL DEFAULT billing_period_end(date_trunc('month', billing_now(), 'UTC'), 1, 'UTC'),
+    low_threshold     bigint CHECK (low_threshold > 0),
     created_at        timestamptz NOT NULL DEFAULT billing_now(),
     -- What came in is still here, was spent, or expired. Captures that are owed or invoiced were never paid for with credits.
     CONSTRAINT billing_accounts_add_up CHECK (
         granted_total + adjusted_total + refunded_total
         = available + CASE mode WHEN 'PREPAID' THEN held ELSE 0 END
           + captured_total - owed - invoiced_total + expired_total),
-    CONSTRAINT billing_accounts_limit CHECK (mode = 'POSTPAID' OR credit_limit IS NULL)
+    CONSTRAINT billing_accounts_limit CHECK (mode = 'POSTPAID' OR credit_limit IS NULL),
+    CONSTRAINT billing_accounts_period CHECK (next_period_start < next_period_end)
 ) WITH (fillfactor = 50);
 
 -- Credits that came in, each with its own life. remaining only ever falls.
@@ -88,6 +118,7 @@ CREATE TABLE billing_entries (
     idempotency_key text,
     actor           text NOT NULL,
     memo            text,
+    chain           bytea, -- digest of this entry and of the chain before it; only where chaining is on
     PRIMARY KEY (account_id, seq),
     CONSTRAINT billing_entries_shape CHECK (coalesce(CASE kind
         WHEN 'PURCHASE' THEN d_available > 0 AND d_held = 0 AND d_captured = 0 AND d_owed = 0 AND grant_id IS NOT NULL
@@ -101,7 +132,8 @@ CREATE TABLE billing_entries (
         WHEN 'ADJUST'   THEN d_held = 0 AND d_captured = 0
         WHEN 'INVOICE'  THEN d_available = 0 AND d_held = 0 AND d_captured = 0 AND d_owed <= 0
     END, false)),
-    CONSTRAINT billing_entries_invoice CHECK (invoice_id IS NULL OR kind IN ('CAPTURE', 'ADJUST', 'REFUND', 'INVOICE'))
+    -- Which captures an invoice is about is said by its window of numbers; only the entry that takes them off names it.
+    CONSTRAINT billing_entries_invoice CHECK ((invoice_id IS NOT NULL) = (kind = 'INVOICE'))
 );
 -- Exactly once: a profile is captured once in its run (and could be refunded once).
 -- Entries without a profile are never equal to each other, so the index finds all entries of a run as well.
@@ -125,20 +157,8 @@ BEGIN
         USING ERRCODE = 'integrity_constraint_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
 END $$;
 
-CREATE FUNCTION billing_entries_stamp() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    bare billing_entries := NEW;
-BEGIN
-    bare.invoice_id := NULL;
-    IF OLD.invoice_id IS NULL AND NEW.invoice_id IS NOT NULL AND bare IS NOT DISTINCT FROM OLD THEN
-        RETURN NEW;
-    END IF;
-    RAISE EXCEPTION 'UPDATE of billing_entries is refused: an entry never changes, but for its invoice, once'
-        USING ERRCODE = 'integrity_constraint_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
-END $$;
-
 CREATE TRIGGER billing_entries_unchanged BEFORE UPDATE ON billing_entries
-    FOR EACH ROW EXECUTE FUNCTION billing_entries_stamp();
+    FOR EACH STATEMENT EXECUTE FUNCTION billing_refuse('an entry never changes');
 CREATE TRIGGER billing_entries_kept BEFORE DELETE OR TRUNCATE ON billing_entries
     FOR EACH STATEMENT EXECUTE FUNCTION billing_refuse('entries are append-only');
 CREATE TRIGGER billing_grant_draws_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_grant_draws
@@ -306,145 +326,3 @@ CREATE TRIGGER billing_grants_made AFTER INSERT ON billing_grants
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION billing_grants_follow();
 CREATE TRIGGER billing_grants_moved AFTER UPDATE ON billing_grants
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION billing_grants_follow();
-
--- Proves the books: one row for each broken invariant of billing/README.md. It
--- trusts none of the constraints above. Balances are judged as of the last
--- movement of the account, so a grant that expired since is no violation until the account moves again.
-CREATE FUNCTION billing_audit() RETURNS TABLE (invariant text, account_id text, detail text)
-    LANGUAGE sql STABLE ROWS 10 AS $$
-WITH line AS (
-    SELECT e.*, lag(e.seq, 1, 0::bigint) OVER w AS seq_before, lag(e.at) OVER w AS at_before,
-           sum(e.d_available) OVER w AS available_sum, sum(e.d_held) OVER w AS held_sum
-      FROM billing_entries e
-    WINDOW w AS (PARTITION BY e.account_id ORDER BY e.seq ROWS UNBOUNDED PRECEDING)
-), total AS (
-    SELECT a.id, a.mode, a.available, a.held, a.last_seq, a.last_at, count(e.seq) AS lines, max(e.at) AS at,
-           coalesce(sum(e.d_available), 0) AS d_available, coalesce(sum(e.d_held), 0) AS d_held,
-           coalesce(sum(e.d_captured), 0) AS d_captured, coalesce(sum(e.d_owed), 0) AS d_owed,
-           coalesce(sum(e.d_available) FILTER (WHERE e.kind IN ('PURCHASE', 'GRANT')), 0) AS granted,
-           coalesce(sum(e.d_available) FILTER (WHERE e.kind = 'ADJUST'), 0) AS adjusted,
-           coalesce(sum(e.d_available) FILTER (WHERE e.kind = 'REFUND'), 0) AS refunded,
-           -coalesce(sum(e.d_available) FILTER (WHERE e.kind = 'EXPIRE'), 0) AS expired,
-           -coalesce(sum(e.d_owed) FILTER (WHERE e.kind <> 'CAPTURE'), 0) AS invoiced,
-           coalesce(sum(e.d_owed) FILTER (WHERE e.kind = 'CAPTURE' AND e.invoice_id IS NULL), 0) AS unbilled
-      FROM billing_accounts a
-      LEFT JOIN billing_entries e ON e.account_id = a.id
-     GROUP BY a.id
-), run AS (
-    SELECT e.account_id, e.run_id,
-           coalesce(sum(e.d_held) FILTER (WHERE e.kind = 'RESERVE'), 0) AS amount, sum(e.d_captured) AS captured,
-           -coalesce(sum(e.d_held) FILTER (WHERE e.kind = 'RELEASE'), 0) AS released
-      FROM billing_entries e
-     WHERE e.kind IN ('RESERVE', 'CAPTURE', 'RELEASE')
-     GROUP BY e.account_id, e.run_id
-), purse AS (
-    SELECT a.id, coalesce(sum(g.remaining), 0) AS remaining,
-           coalesce(sum(g.remaining) FILTER (WHERE g.expires_at <= a.last_at), 0) AS expired,
-           min(g.expires_at) FILTER (WHERE g.expires_at > a.last_at AND g.remaining > 0) AS next
-      FROM billing_accounts a
-      LEFT JOIN billing_grants g ON g.account_id = a.id
-     GROUP BY a.id
-)
-SELECT 'I1', t.id, format('entries sum to available %s, held %s, captured %s, owed %s, but the account says %s, %s, %s, %s',
-                          t.d_available, t.d_held, t.d_captured, t.d_owed, a.available, a.held, a.captured_total, a.owed)
-  FROM total t JOIN billing_accounts a ON a.id = t.id
- WHERE (t.d_available, t.d_held, t.d_captured, t.d_owed) IS DISTINCT FROM (a.available, a.held, a.captured_total, a.owed)
-UNION ALL
-SELECT 'I2', t.id, format('granted %s + adjusted %s + refunded %s came in; available %s + held %s + captured %s + expired %s are accounted for',
-                          a.granted_total, a.adjusted_total, a.refunded_total,
-                          a.available, a.held, a.captured_total - a.owed - a.invoiced_total, a.expired_total)
-  FROM total t JOIN billing_accounts a ON a.id = t.id
- WHERE a.granted_total + a.adjusted_total + a.refunded_total
-       <> a.available + CASE a.mode WHEN 'PREPAID' THEN a.held ELSE 0 END
-          + a.captured_total - a.owed - a.invoiced_total + a.expired_total
-    OR (t.granted, t.adjusted, t.refunded, t.expired, t.invoiced)
-       IS DISTINCT FROM (a.granted_total, a.adjusted_total, a.refunded_total, a.expired_total, a.invoiced_total)
-UNION ALL
-SELECT 'I3', a.id, format('available %s, held %s, owed %s: one is below zero', a.available, a.held, a.owed)
-  FROM billing_accounts a
- WHERE a.available < 0 OR a.held < 0 OR a.owed < 0
-UNION ALL
-SELECT 'I3', l.account_id, format('entry %s leaves available %s, held %s', l.seq, l.available_sum, l.held_sum)
-  FROM line l
- WHERE l.available_sum < 0 OR l.held_sum < 0
-UNION ALL
-SELECT 'I4', coalesce(r.account_id, e.account_id),
-       format('run %s: reserved %s, captured %s, released %s, %s; its entries say %s, %s, %s',
-              coalesce(r.run_id, e.run_id), r.amount, r.captured, r.released, r.state, e.amount, e.captured, e.released)
-  FROM billing_reservations r
-  FULL JOIN run e ON e.run_id = r.run_id AND e.account_id = r.account_id
- WHERE (r.amount, r.captured, r.released) IS DISTINCT FROM (e.amount, e.captured, e.released)
-    OR r.captured + r.released > r.amount
-    OR r.state <> 'OPEN' AND r.captured + r.released <> r.amount
-UNION ALL
-SELECT 'I4', t.id, format('held is %s, open reservations hold %s', t.held, coalesce(r.held, 0))
-  FROM total t
-  LEFT JOIN (SELECT o.account_id, sum(o.amount - o.captured - o.released) AS held
-               FROM billing_reservations o WHERE o.state = 'OPEN' GROUP BY o.account_id) r ON r.account_id = t.id
- WHERE t.held <> coalesce(r.held, 0)
-UNION ALL
-SELECT 'I5', e.account_id, format('profile %s is captured %s times in run %s', e.profile_id, count(*), e.run_id)
-  FROM billing_entries e
- WHERE e.kind = 'CAPTURE'
- GROUP BY e.account_id, e.run_id, e.profile_id
-HAVING count(*) > 1 OR sum(e.d_captured) <> 1
-UNION ALL
-SELECT 'I5', e.account_id, format('run %s captured %s of %s reserved', e.run_id, e.captured, e.amount)
-  FROM run e
- WHERE e.captured > e.amount
-UNION ALL
-SELECT 'I6', l.account_id, format('entry %s follows entry %s', l.seq, l.seq_before)
-  FROM line l
- WHERE l.seq <> l.seq_before + 1
-UNION ALL
-SELECT 'I6', l.account_id, format('entry %s says available %s, held %s after it; the sums are %s, %s',
-                                  l.seq, l.available_after, l.held_after, l.available_sum, l.held_sum)
-  FROM line l
- WHERE (l.available_after, l.held_after) IS DISTINCT FROM (l.available_sum, l.held_sum)
-UNION ALL
-SELECT 'I6', l.account_id, format('entry %s is dated before entry %s', l.seq, l.seq_before)
-  FROM line l
- WHERE l.at < l.at_before
-UNION ALL
-SELECT 'I6', t.id, format('the account counts %s entries until %s; there are %s until %s', t.last_seq, t.last_at, t.lines, t.at)
-  FROM total t
- WHERE t.last_seq <> t.lines OR t.last_at < t.at
-UNION ALL
-SELECT 'I6', l.account_id, format('entry %s belongs to no account', l.seq)
-  FROM line l
- WHERE NOT EXISTS (SELECT FROM billing_accounts a WHERE a.id = l.account_id)
-UNION ALL
-SELECT 'I8', t.id, format('captures without an invoice are worth %s, %s are owed', t.unbilled, a.owed)
-  FROM total t JOIN billing_accounts a ON a.id = t.id
- WHERE t.unbilled <> a.owed
-UNION ALL
-SELECT 'I12', t.id, format('grants have %s left, the account %s', p.remaining, t.available + CASE t.mode WHEN 'PREPAID' THEN t.held ELSE 0 END)
-  FROM total t JOIN purse p ON p.id = t.id
- WHERE p.remaining <> t.available + CASE t.mode WHEN 'PREPAID' THEN t.held ELSE 0 END
-UNION ALL
-SELECT 'I12', t.id, format('expired grants have %s left, only %s is held', p.expired, t.held)
-  FROM total t JOIN purse p ON p.id = t.id
- WHERE p.expired > CASE t.mode WHEN 'PREPAID' THEN t.held ELSE 0 END
-UNION ALL
-SELECT 'I12', a.id, format('a grant expires at %s, the account waits until %s', p.next, a.next_expiry_at)
-  FROM billing_accounts a JOIN purse p ON p.id = a.id
- WHERE p.next < coalesce(a.next_expiry_at, 'infinity')
-UNION ALL
-SELECT 'I12', g.account_id, format('grant %s lost %s, entries drew %s of it', g.id, g.amount - g.remaining, coalesce(sum(d.amount), 0))
-  FROM billing_grants g
-  LEFT JOIN billing_grant_draws d ON d.grant_id = g.id AND d.account_id = g.account_id
- GROUP BY g.id
-HAVING g.amount - g.remaining <> coalesce(sum(d.amount), 0)
-UNION ALL
-SELECT 'I12', e.account_id, format('entry %s (%s) spent %s, %s was drawn for it', e.seq, e.kind,
-                                   CASE e.kind WHEN 'CAPTURE' THEN e.d_captured - e.d_owed ELSE -e.d_available END, coalesce(d.amount, 0))
-  FROM billing_entries e
-  LEFT JOIN (SELECT w.account_id, w.seq, sum(w.amount) AS amount FROM billing_grant_draws w GROUP BY w.account_id, w.seq) d
-    ON d.account_id = e.account_id AND d.seq = e.seq
- WHERE CASE e.kind WHEN 'CAPTURE' THEN e.d_captured - e.d_owed WHEN 'EXPIRE' THEN -e.d_available
-                   WHEN 'ADJUST' THEN greatest(-e.d_available, 0) ELSE 0 END <> coalesce(d.amount, 0)
-UNION ALL
-SELECT 'I12', d.account_id, format('a draw of %s on grant %s belongs to no entry', d.amount, d.grant_id)
-  FROM billing_grant_draws d
- WHERE NOT EXISTS (SELECT FROM billing_entries e WHERE e.account_id = d.account_id AND e.seq = d.seq)
-$$;
