@@ -79,11 +79,11 @@ type demoSummary struct {
 }
 
 type demoRun struct {
-	RequestID string                 `json:"requestId"`
-	Status    enrichment.Status      `json:"status"`
-	Events    int                    `json:"events"`
-	Progress  enrichment.RunProgress `json:"progress"`
-	Credits   credits                `json:"credits"`
+	RequestID string            `json:"requestId"`
+	Status    enrichment.Status `json:"status"`
+	Events    int               `json:"events"`
+	Progress  progress          `json:"progress"`
+	Credits   credits           `json:"credits"`
 }
 
 type demoCandidate struct {
@@ -432,7 +432,7 @@ func (d *demo) judge() {
 		if r.Status != enrichment.StatusCompleted {
 			d.problem("run %s ended %s", r.RequestID, r.Status)
 		}
-		if r.Credits.Held != 0 || r.Credits.Captured+r.Credits.Released != r.Credits.Reserved || int(r.Credits.Captured) != r.Progress.Succeeded() {
+		if r.Credits.Held != 0 || r.Credits.Captured+r.Credits.Released != r.Credits.Reserved || int(r.Credits.Captured) != r.Progress.succeeded() {
 			d.problem("the credits of run %s do not add up: %+v", r.RequestID, r.Credits)
 		}
 	}

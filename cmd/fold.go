@@ -10,10 +10,10 @@ import (
 
 // event is one message of a run's stream, whichever kind it is.
 type event struct {
-	Typename   string                 `json:"__typename"`
-	Sequence   int                    `json:"sequence"`
-	OccurredAt time.Time              `json:"occurredAt"`
-	Progress   enrichment.RunProgress `json:"progress"`
+	Typename   string    `json:"__typename"`
+	Sequence   int       `json:"sequence"`
+	OccurredAt time.Time `json:"occurredAt"`
+	Progress   progress  `json:"progress"`
 
 	Run           *snapshot            `json:"run,omitempty"`
 	Status        enrichment.Status    `json:"status,omitempty"`
@@ -29,6 +29,25 @@ type event struct {
 	Records       int                  `json:"records,omitempty"`
 	Credits       *credits             `json:"credits,omitempty"`
 }
+
+// progress are a run's counts as scripts read them: every outcome is there, also
+// the ones that nobody had. Stored events leave those out.
+type progress struct {
+	Total      int `json:"total"`
+	Queued     int `json:"queued"`
+	Active     int `json:"active"`
+	Enriched   int `json:"enriched"`
+	Partial    int `json:"partial"`
+	NoMatch    int `json:"noMatch"`
+	NotFound   int `json:"notFound"`
+	Suppressed int `json:"suppressed"`
+	TimedOut   int `json:"timedOut"`
+	Failed     int `json:"failed"`
+	Cancelled  int `json:"cancelled"`
+}
+
+func (p progress) finished() int  { return enrichment.RunProgress(p).Finished() }
+func (p progress) succeeded() int { return enrichment.RunProgress(p).Succeeded() }
 
 type snapshot struct {
 	Status   enrichment.Status `json:"status"`
@@ -60,7 +79,7 @@ type credits struct {
 type runState struct {
 	Sequence int
 	Status   enrichment.Status
-	Progress enrichment.RunProgress
+	Progress progress
 	Credits  credits
 	Order    []string // profile ids as they first appeared
 	Profiles map[string]*profileState

@@ -83,7 +83,7 @@ func (p *painter) line(e event) string {
 		if e.Run != nil {
 			status = e.Run.Status
 		}
-		return fmt.Sprintf("%s  run %s  %d of %d done", at, strings.ToLower(string(status)), e.Progress.Finished(), e.Progress.Total)
+		return fmt.Sprintf("%s  run %s  %d of %d done", at, strings.ToLower(string(status)), e.Progress.finished(), e.Progress.Total)
 	case "ProfileAdvanced":
 		if e.Outcome.Open() {
 			if e.Stage == "" {
@@ -103,7 +103,7 @@ func (p *painter) line(e event) string {
 }
 
 func (p *painter) lines(s *runState) []string {
-	done, total := s.Progress.Finished(), max(s.Progress.Total, 1)
+	done, total := s.Progress.finished(), max(s.Progress.Total, 1)
 	full := done * barWidth / total
 	lines := []string{fmt.Sprintf("%s %d of %d  %s  credits: %d held, %d spent, %d returned",
 		p.paint("36", strings.Repeat("█", full)+strings.Repeat("░", barWidth-full)), done, s.Progress.Total,
