@@ -70,8 +70,14 @@ func TestKilledServer(t *testing.T) {
 			t.Fatalf("status %d: %s", status, watcher.log.String())
 		}
 		stored := me.stored(t, id)
-		if watched := lines[event](t, said{stdout: watcher.out.String()}); !reflect.DeepEqual(watched, stored) {
-			t.Errorf("it saw %d events of %d, or others", len(watched), len(stored))
+		watched := lines[event](t, said{stdout: watcher.out.String()})
+		for i := range min(len(watched), len(stored)) {
+			if !reflect.DeepEqual(watched[i], stored[i]) {
+				t.Fatalf("event %d is %+v, and it saw %+v", i+1, stored[i], watched[i])
+			}
+		}
+		if len(watched) != len(stored) {
+			t.Errorf("it saw %d events of %d", len(watched), len(stored))
 		}
 	})
 	t.Run("the end is announced as polling answers it", func(t *testing.T) {
