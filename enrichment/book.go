@@ -190,6 +190,11 @@ func (b *book) stages(at time.Time) {
 		case s.Status == StagePending && s.Passed == len(b.members):
 			s.Status, s.FinishedAt = StageSkipped, &at
 			s.Completed = 0
+		case s.FinishedAt != nil && s.Passed < len(b.members): // the run was reopened
+			s.Status, s.FinishedAt = StageActive, nil
+			if s.StartedAt == nil {
+				s.Status = StagePending
+			}
 		default:
 			continue
 		}

@@ -76,7 +76,7 @@ func newHouse(t *testing.T, db *pgtest.DB, p *play) *house {
 	river.AddWorker(workers, &SweepWorker{Service: h.Service, Settler: h.settler})
 	pool := db.Pool(t)
 	node := fmt.Sprintf("node-%p", h)
-	worker, err := jobs.NewWorker(pool, workers, jobs.WorkerConfig{NodeID: node, EnrichWorkers: 100, Log: log})
+	worker, err := jobs.NewWorker(pool, workers, jobs.WorkerConfig{NodeID: node, EnrichWorkers: max(p.workers, 1), Log: log})
 	must(t, err)
 	ctx := context.Background()
 	for _, s := range []interface {
@@ -206,9 +206,11 @@ type play struct {
 	asked map[string]int
 	// gate, when set, is waited for by every fetch.
 	gate chan struct{}
+	// workers is how many profiles the node works on at once.
+	workers int
 }
 
-func newPlay() *play { return &play{asked: map[string]int{}} }
+func newPlay() *play { return &play{asked: map[string]int{}, workers: 100} }
 
 func (p *play) runner() *pipeline.Runner {
 	return &pipeline.Runner{Sources: []pipeline.Source{p}, Verifier: p, Identify: func(s string) (pipeline.Identifier, bool) {

@@ -57,6 +57,8 @@ type Run struct {
 	CreatedAt    time.Time       `bun:"created_at"`
 	StartedAt    *time.Time      `bun:"started_at"`
 	FinishedAt   *time.Time      `bun:"finished_at"`
+	// CancelReason is what was said when the run was cancelled; nil when it never was, or nothing was said.
+	CancelReason *string `bun:"cancel_reason"`
 }
 
 // IsNode marks Run as a GraphQL Node.

@@ -189,7 +189,7 @@ func (s *Settler) try(batch []*move) error {
 func (s *Settler) write(batch []*move) error {
 	var touched []string
 	err := pg.InTx(context.Background(), s.Service.DB, func(ctx context.Context, tx bun.Tx) error {
-		books, err := s.open(ctx, tx, batch)
+		books, err := s.Service.open(ctx, tx, runsOf(batch))
 		if err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (s *Settler) write(batch []*move) error {
 				m.apply(b, rp)
 			}
 		}
-		touched, err = s.commit(ctx, tx, books)
+		touched, err = s.Service.commit(ctx, tx, books)
 		return err
 	})
 	if err != nil {
@@ -212,18 +212,22 @@ func (s *Settler) write(batch []*move) error {
 	return nil
 }
 
-// open locks the batch's runs in id order and reads their members.
-func (s *Settler) open(ctx context.Context, tx bun.Tx, batch []*move) (map[string]*book, error) {
+// runsOf are the runs of a batch, in id order.
+func runsOf(batch []*move) []string {
 	ids := map[string]bool{}
 	for _, m := range batch {
 		ids[m.run] = true
 	}
-	sorted := slices.Sorted(maps.Keys(ids))
-	runs, err := s.Service.Store.lock(ctx, tx, sorted)
+	return slices.Sorted(maps.Keys(ids))
+}
+
+// open locks runs, whose ids are given in order, and reads their members.
+func (s *Service) open(ctx context.Context, tx bun.Tx, sorted []string) (map[string]*book, error) {
+	runs, err := s.Store.lock(ctx, tx, sorted)
 	if err != nil {
 		return nil, err
 	}
-	members, err := s.Service.Store.members(ctx, tx, sorted)
+	members, err := s.Store.members(ctx, tx, sorted)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +240,7 @@ func (s *Settler) open(ctx context.Context, tx bun.Tx, batch []*move) (map[strin
 
 // commit writes what the books gathered, moves the credits, and announces the
 // runs that ended. It returns the ids of the runs that changed.
-func (s *Settler) commit(ctx context.Context, tx bun.Tx, books map[string]*book) ([]string, error) {
+func (s *Service) commit(ctx context.Context, tx bun.Tx, books map[string]*book) ([]string, error) {
 	var runs []*Run
 	var profiles []*RunProfile
 	var events []eventRow
@@ -272,7 +276,7 @@ func (s *Settler) commit(ctx context.Context, tx bun.Tx, books map[string]*book)
 	if len(runs) == 0 {
 		return nil, nil
 	}
-	if err := s.Service.Store.write(ctx, tx, runs, profiles, events); err != nil {
+	if err := s.Store.write(ctx, tx, runs, profiles, events); err != nil {
 		return nil, err
 	}
 	if len(captures)+len(settles) > 0 {
@@ -281,7 +285,7 @@ func (s *Settler) commit(ctx context.Context, tx bun.Tx, books map[string]*book)
 		}
 	}
 	for _, b := range ended {
-		if err := s.Service.announce(ctx, tx, b.run, b.members); err != nil {
+		if err := s.announce(ctx, tx, b.run, b.members); err != nil {
 			return nil, err
 		}
 	}
@@ -296,8 +300,8 @@ func (s *Settler) commit(ctx context.Context, tx bun.Tx, books map[string]*book)
 // counts say. A guard is broken, so nothing of the batch is written.
 var errBooksDiffer = errors.New("the run's credits and the ledger's differ")
 
-func (s *Settler) pay(ctx context.Context, tx bun.Tx, books map[string]*book, captures []billing.Capture, settles []billing.Settle) error {
-	credits, err := s.Service.Ledger.Move(ctx, tx, captures, settles)
+func (s *Service) pay(ctx context.Context, tx bun.Tx, books map[string]*book, captures []billing.Capture, settles []billing.Settle) error {
+	credits, err := s.Ledger.Move(ctx, tx, captures, settles)
 	if err != nil {
 		return err
 	}

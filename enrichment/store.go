@@ -245,6 +245,7 @@ func (Store) write(ctx context.Context, tx bun.IDB, runs []*Run, profiles []*Run
 		Set("no_match = v.no_match, not_found = v.not_found, suppressed = v.suppressed, timed_out = v.timed_out").
 		Set("failed = v.failed, cancelled = v.cancelled, stages = v.stages, captured = v.captured, released = v.released").
 		Set("last_sequence = v.last_sequence, failure = v.failure, started_at = v.started_at, finished_at = v.finished_at").
+		Set("reserved = v.reserved, cancel_reason = v.cancel_reason").
 		Where("r.id = v.id"))
 	if len(profiles) > 0 {
 		q = q.With("profiles_now", tx.NewUpdate().With("v", tx.NewValues(&profiles)).Model((*RunProfile)(nil)).TableExpr("v").
@@ -301,6 +302,23 @@ func (Store) orphans(ctx context.Context, db bun.IDB, age time.Duration, limit i
 		return nil, fmt.Errorf("look for orphaned profiles: %w", err)
 	}
 	return rows, nil
+}
+
+// jobs lists the jobs of members that have not ended.
+func (Store) jobs(ctx context.Context, db bun.IDB, runID string, of []*RunProfile) ([]int64, error) {
+	profiles := make([]string, len(of))
+	for i, m := range of {
+		profiles[i] = m.ProfileID
+	}
+	var ids []int64
+	err := db.NewRaw(`SELECT j.id FROM river_job AS j
+		 WHERE j.kind = ? AND j.state IN ('available', 'running', 'retryable', 'scheduled', 'pending')
+		   AND j.args @> jsonb_build_object('run', ?::text) AND j.args ->> 'profile' IN (?) ORDER BY j.id`,
+		ProfileArgs{}.Kind(), runID, bun.In(profiles)).Scan(ctx, &ids)
+	if err != nil {
+		return nil, fmt.Errorf("look for the jobs of %s: %w", runID, err)
+	}
+	return ids, nil
 }
 
 // profile reads one profile of a company, with whether it is suppressed; nil when there is none.

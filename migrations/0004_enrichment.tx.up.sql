@@ -74,6 +74,7 @@ CREATE TABLE runs (
     created_at    timestamptz NOT NULL DEFAULT now(),
     started_at    timestamptz,
     finished_at   timestamptz,
+    cancel_reason text,
     CHECK (queued >= 0 AND active >= 0 AND total = queued + active + enriched + partial + no_match
            + not_found + suppressed + timed_out + failed + cancelled),
     CHECK (captured >= 0 AND released >= 0 AND captured + released <= reserved),
