@@ -117,7 +117,11 @@ func (r *jsonReader) value(depth int) *value {
 	case c == '[':
 		v = r.list(depth)
 	case c == '"' || c == '\'':
-		v = &value{kind: textValue, text: r.text(c)}
+		text, whole := r.text(c)
+		if !whole {
+			return nil // it runs into whatever came after the break
+		}
+		v = &value{kind: textValue, text: text}
 	default:
 		v = r.word()
 	}
@@ -147,7 +151,10 @@ func (r *jsonReader) object(depth int) *value {
 			r.i++
 			continue
 		case '"', '\'':
-			key = r.text(c)
+			var whole bool
+			if key, whole = r.text(c); !whole {
+				return v
+			}
 		default:
 			w := r.word()
 			if w == nil {
@@ -216,13 +223,13 @@ func (r *jsonReader) list(depth int) *value {
 }
 
 // text reads a string. Raw line ends and control characters belong to it.
-func (r *jsonReader) text(quote byte) string {
+func (r *jsonReader) text(quote byte) (text string, whole bool) {
 	r.i++
 	start := r.i
 	end := strings.IndexAny(r.s[start:], string(quote)+`\`)
 	if end >= 0 && r.s[start+end] == quote {
 		r.i = start + end + 1
-		return r.s[start : start+end]
+		return r.s[start : start+end], true
 	}
 	var b strings.Builder
 	for r.i < len(r.s) {
@@ -230,14 +237,14 @@ func (r *jsonReader) text(quote byte) string {
 		r.i++
 		switch {
 		case c == quote:
-			return b.String()
+			return b.String(), true
 		case c != '\\' || r.i >= len(r.s):
 			b.WriteByte(c)
 		default:
 			r.escape(&b)
 		}
 	}
-	return b.String()
+	return b.String(), false
 }
 
 func (r *jsonReader) escape(b *strings.Builder) {
