@@ -12,6 +12,8 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/enrichd/enrichd/internal/sse"
 )
 
 // SSE answers an operation with a stream of events, one request each
@@ -77,7 +79,7 @@ func (t *SSE) stream(ctx context.Context, w http.ResponseWriter, r *http.Request
 		Refuse(w, r, Refusal{Status: http.StatusMethodNotAllowed, Code: CodeValidationFailed, Message: "mutations must be sent by POST"})
 		return
 	}
-	out := NewEventStream(w, t.WriteTimeout)
+	out := sse.NewStream(w, t.WriteTimeout)
 	defer out.Close()
 	switch {
 	case len(errs) > 0:

@@ -1,4 +1,5 @@
-package transport
+// Package sse writes server-sent events (HTML section 9.2), one response each.
+package sse
 
 import (
 	"bytes"
@@ -9,14 +10,17 @@ import (
 	"time"
 )
 
+// Media is the media type of an event stream.
+const Media = "text/event-stream"
+
 // heartbeat keeps proxies from closing a stream that has nothing to say.
 const heartbeat = 15 * time.Second
 
-var errStreamClosed = errors.New("the event stream is closed")
+var errClosed = errors.New("the event stream is closed")
 
-// EventStream writes server-sent events (HTML §9.2) to one response. Each
-// event is written and flushed whole. It is safe for concurrent use.
-type EventStream struct {
+// Stream writes server-sent events to one response. Each event is written and
+// flushed whole. It is safe for concurrent use.
+type Stream struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	timeout time.Duration
@@ -28,16 +32,16 @@ type EventStream struct {
 	err    error
 }
 
-// NewEventStream starts the response: status 200, and a heartbeat until Close.
+// NewStream starts the response: status 200, and a heartbeat until Close.
 // A write that takes longer than timeout fails, and so does every later one.
-func NewEventStream(w http.ResponseWriter, timeout time.Duration) *EventStream {
+func NewStream(w http.ResponseWriter, timeout time.Duration) *Stream {
 	h := w.Header()
-	h.Set("Content-Type", mediaEvents+"; charset=utf-8")
+	h.Set("Content-Type", Media+"; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
-	s := &EventStream{w: w, rc: http.NewResponseController(w), timeout: timeout}
+	s := &Stream{w: w, rc: http.NewResponseController(w), timeout: timeout}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timer = time.AfterFunc(heartbeat, s.beat)
@@ -47,7 +51,7 @@ func NewEventStream(w http.ResponseWriter, timeout time.Duration) *EventStream {
 }
 
 // Event writes one event. id is left out when it is "". data may hold line breaks.
-func (s *EventStream) Event(event, id string, data []byte) error {
+func (s *Stream) Event(event, id string, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buf.WriteString("event: " + event + "\n")
@@ -65,7 +69,7 @@ func (s *EventStream) Event(event, id string, data []byte) error {
 }
 
 // Retry tells the client how long to wait before it comes back.
-func (s *EventStream) Retry(after time.Duration) error {
+func (s *Stream) Retry(after time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buf.WriteString("retry: " + strconv.FormatInt(after.Milliseconds(), 10) + "\n\n")
@@ -73,14 +77,14 @@ func (s *EventStream) Retry(after time.Duration) error {
 }
 
 // Close ends the heartbeat. The response ends with its handler.
-func (s *EventStream) Close() {
+func (s *Stream) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	s.timer.Stop()
 }
 
-func (s *EventStream) beat() {
+func (s *Stream) beat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buf.WriteString(":\n\n")
@@ -88,9 +92,9 @@ func (s *EventStream) beat() {
 }
 
 // flush writes what is buffered in one call. mu is held.
-func (s *EventStream) flush() error {
+func (s *Stream) flush() error {
 	if s.err == nil && s.closed {
-		s.err = errStreamClosed
+		s.err = errClosed
 	}
 	if s.err == nil {
 		_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout)) // a test recorder has none
