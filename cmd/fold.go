@@ -49,24 +49,6 @@ type progress struct {
 func (p progress) finished() int  { return enrichment.RunProgress(p).Finished() }
 func (p progress) succeeded() int { return enrichment.RunProgress(p).Succeeded() }
 
-// counts are a run's profiles by outcome; zeros are shown.
-type counts struct {
-	Total      int `json:"total"`
-	Queued     int `json:"queued"`
-	Active     int `json:"active"`
-	Enriched   int `json:"enriched"`
-	Partial    int `json:"partial"`
-	NoMatch    int `json:"noMatch"`
-	NotFound   int `json:"notFound"`
-	Suppressed int `json:"suppressed"`
-	TimedOut   int `json:"timedOut"`
-	Failed     int `json:"failed"`
-	Cancelled  int `json:"cancelled"`
-}
-
-// finished counts the profiles that have a final outcome.
-func (c counts) finished() int { return c.Total - c.Queued - c.Active }
-
 type snapshot struct {
 	Status   enrichment.Status `json:"status"`
 	Credits  credits           `json:"credits"`
