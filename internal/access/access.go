@@ -35,6 +35,7 @@ type Company struct {
 	Name             string    `bun:"name"`
 	Plan             string    `bun:"plan"`
 	RepeatWindowDays int       `bun:"repeat_window_days"`
+	Limits           *Limits   `bun:"limits,type:jsonb"` // nil: the plan's
 	CreatedAt        time.Time `bun:"created_at"`
 }
 
@@ -42,19 +43,25 @@ type Company struct {
 type Key struct {
 	bun.BaseModel `bun:"table:api_keys,alias:k"`
 
-	ID          string     `bun:"id,pk"`
-	CompanyID   string     `bun:"company_id"`
-	Label       string     `bun:"label"`
-	Prefix      string     `bun:"prefix"` // first characters, enough to recognise it by
-	Digest      []byte     `bun:"digest"`
-	Test        bool       `bun:"test"`
-	Scopes      []Scope    `bun:"scopes,array"`
-	AllowedIPs  []string   `bun:"allowed_ips,array"`
-	CreatedAt   time.Time  `bun:"created_at"`
-	LastUsedAt  *time.Time `bun:"last_used_at"`
-	ExpiresAt   *time.Time `bun:"expires_at"`
-	SuspendedAt *time.Time `bun:"suspended_at"`
-	RevokedAt   *time.Time `bun:"revoked_at"`
+	ID         string   `bun:"id,pk"`
+	CompanyID  string   `bun:"company_id"`
+	Label      string   `bun:"label"`
+	Prefix     string   `bun:"prefix"` // first characters, enough to recognise it by
+	Digest     []byte   `bun:"digest"`
+	Pepper     int      `bun:"pepper"` // version of the pepper that Digest was made under
+	Test       bool     `bun:"test"`
+	Scopes     []Scope  `bun:"scopes,array"`
+	AllowedIPs []string `bun:"allowed_ips,array"`
+	// Manages is set for a key of an applicant tracking system: it acts for the companies it manages, and names one of them in every call.
+	Manages         bool       `bun:"manages"`
+	Limits          *Limits    `bun:"limits,type:jsonb"` // nil: the plan's
+	CreatedBy       *string    `bun:"created_by"`        // the key that made it, or "cli"
+	CreatedAt       time.Time  `bun:"created_at"`
+	LastUsedAt      *time.Time `bun:"last_used_at"`
+	ExpiresAt       *time.Time `bun:"expires_at"`
+	SuspendedAt     *time.Time `bun:"suspended_at"`
+	SuspendedReason *string    `bun:"suspended_reason"`
+	RevokedAt       *time.Time `bun:"revoked_at"`
 }
 
 // Principal is who is asking: one key of one company.
