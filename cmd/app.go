@@ -96,7 +96,7 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	outbound := egress.NewClient(hooks, egress.ForWebhook)
 	a.closers = append(a.closers, func() error { outbound.Close(); return nil })
 	a.Dispatch = &dispatch.Service{
-		DB: a.DB, Box: a.Box, Jobs: a.inserter, Egress: outbound, Log: log,
+		DB: a.DB, Box: a.Box, Jobs: a.inserter, Egress: outbound, Wake: a.Wake, Log: log,
 		Config: dispatch.Config{Version: Version, OlderHeader: dispatch.OlderHeader{
 			Name: c.SignatureHeader, Value: c.SignatureValue, Signed: c.SignatureSigns, DecodedKey: c.SignatureKeyForm == "hex",
 		}},
@@ -158,6 +158,7 @@ func (a *App) background(ctx context.Context, r roles) ([]service.Service, error
 	}
 	if r.dispatch {
 		river.AddWorker(workers, &dispatch.DeliveryWorker{Service: a.Dispatch})
+		river.AddWorker(workers, &dispatch.ResumeWorker{Service: a.Dispatch})
 		river.AddWorker(workers, &dispatch.UpkeepWorker{Service: a.Dispatch})
 		periodic = append(periodic, river.NewPeriodicJob(river.PeriodicInterval(dispatch.UpkeepEvery),
 			func() (river.JobArgs, *river.InsertOpts) { return dispatch.UpkeepArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true}))

@@ -138,6 +138,7 @@ func (b *bundle) work() *jobs.Worker {
 	b.t.Helper()
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &DeliveryWorker{Service: b.Service})
+	river.AddWorker(workers, &ResumeWorker{Service: b.Service})
 	river.AddWorker(workers, &UpkeepWorker{Service: b.Service})
 	w, err := jobs.NewWorker(b.db.Pool(b.t), workers, jobs.WorkerConfig{NodeID: ident.NewUUID(), WebhookWorkers: b.workers, Log: b.Log})
 	if err != nil {

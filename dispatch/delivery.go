@@ -40,6 +40,8 @@ type Delivery struct {
 	LeaseUntil    *time.Time `bun:"lease_until"`
 	LeaseJobID    *int64     `bun:"lease_job_id"`
 	JobID         *int64     `bun:"job_id"`
+	Ping          bool       `bun:"ping"`   // sent once by a test: never retried, held or counted
+	Manual        bool       `bun:"manual"` // queued again on request
 	CreatedAt     time.Time  `bun:"created_at,nullzero,default:now()"`
 	CompletedAt   *time.Time `bun:"completed_at"`
 

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -102,3 +103,49 @@ func notToken(r rune) bool {
 
 // notFieldValue reports a control character other than tab (RFC 9110 5.5).
 func notFieldValue(r rune) bool { return r != '\t' && (r < 0x20 || r == 0x7f) }
+
+// boundTo is the additional data that ties a sealed value to its webhook and its place.
+func boundTo(webhookID, what string) []byte { return []byte("webhook/" + webhookID + "/" + what) }
+
+// sealHeaders returns nil for no headers.
+func (s *Service) sealHeaders(webhookID string, headers []WebhookHeaderInput) ([]byte, error) {
+	if len(headers) == 0 {
+		return nil, nil
+	}
+	plain := make([][2]string, len(headers))
+	for i, h := range headers {
+		plain[i] = [2]string{h.Name, h.Value}
+	}
+	b, err := json.Marshal(plain)
+	if err != nil {
+		return nil, fmt.Errorf("headers of webhook %s: %w", webhookID, err)
+	}
+	return s.Box.Seal(b, boundTo(webhookID, "headers")), nil
+}
+
+func (s *Service) openHeaders(webhookID string, sealed []byte) ([]WebhookHeaderInput, error) {
+	if sealed == nil {
+		return nil, nil
+	}
+	b, err := s.Box.Open(sealed, boundTo(webhookID, "headers"))
+	if err != nil {
+		return nil, fmt.Errorf("headers of webhook %s: %w", webhookID, err)
+	}
+	var plain [][2]string
+	if err := json.Unmarshal(b, &plain); err != nil {
+		return nil, fmt.Errorf("headers of webhook %s: not as sealed", webhookID) // the cause would quote a value
+	}
+	headers := make([]WebhookHeaderInput, len(plain))
+	for i, h := range plain {
+		headers[i] = WebhookHeaderInput{Name: h[0], Value: h[1]}
+	}
+	return headers, nil
+}
+
+func namesOf(headers []WebhookHeaderInput) []string {
+	names := make([]string, len(headers))
+	for i, h := range headers {
+		names[i] = h.Name
+	}
+	return names
+}

@@ -31,49 +31,96 @@ type CreateWebhookInput struct {
 	TimeoutMillis int
 }
 
+// OlderWebhookInput is what the older contract says of a new webhook.
+type OlderWebhookInput struct {
+	URL         string
+	Name        *string
+	Description *string
+	Headers     []WebhookHeaderInput
+	Events      []EventType // at least one
+	CompanyID   *string     // nil: every company of the key
+}
+
+// olderRetries is the literal maxRetries of the older contract.
+const olderRetries = 3
+
+// WebhookChange is what an update changes; the zero value changes nothing.
+type WebhookChange struct {
+	URL               *string
+	Name, Description OptionalText
+	Headers           []WebhookHeaderInput // not nil: in place of the whole list
+	EventTypes        []EventType          // not nil: in place of the whole list
+	AllRuns           *bool
+	MaxRetries        *int
+	TimeoutMillis     *int
+	// Enabled is its owner's wish; it does not touch the circuit.
+	Enabled *bool
+}
+
+// OptionalText is a text that may be left alone (the zero value), set, or cleared.
+type OptionalText struct {
+	Given bool
+	Text  *string // nil clears
+}
+
 // check returns every refusal at once, joined; URL rules are the egress guard's.
-func (in CreateWebhookInput) check(older string) error {
+func (c WebhookChange) check(older string) error {
 	var refusals []error
 	refuse := func(err error) {
 		if err != nil {
 			refusals = append(refusals, err)
 		}
 	}
-	refuse(fault.Text("url", in.URL, maxURL))
-	if in.Name != nil {
-		refuse(fault.Text("name", *in.Name, maxName))
+	if c.URL != nil {
+		refuse(fault.Text("url", *c.URL, maxURL))
 	}
-	if in.Description != nil {
-		refuse(fault.Text("description", *in.Description, maxDescription))
+	if c.Name.Text != nil {
+		refuse(fault.Text("name", *c.Name.Text, maxName))
 	}
-	refusals = append(refusals, checkHeaders(in.Headers, older)...)
-	if in.EventTypes != nil && len(in.EventTypes) == 0 {
+	if c.Description.Text != nil {
+		refuse(fault.Text("description", *c.Description.Text, maxDescription))
+	}
+	refusals = append(refusals, checkHeaders(c.Headers, older)...)
+	if c.EventTypes != nil && len(c.EventTypes) == 0 {
 		refuse(fault.Invalid("eventTypes", "must name at least one type"))
 	}
-	for i, t := range in.EventTypes {
+	for i, t := range c.EventTypes {
 		if !t.Known() {
 			refuse(fault.Invalid(fmt.Sprintf("eventTypes.%d", i), "is no type of event"))
 		}
 	}
-	if in.MaxRetries < 0 || in.MaxRetries > mostRetries {
-		refuse(fault.Invalid("maxRetries", "must be between 0 and %d, not %d", mostRetries, in.MaxRetries))
+	if n := c.MaxRetries; n != nil && (*n < 0 || *n > mostRetries) {
+		refuse(fault.Invalid("maxRetries", "must be between 0 and %d, not %d", mostRetries, *n))
 	}
-	if in.TimeoutMillis < minTimeout || in.TimeoutMillis > maxTimeout {
-		refuse(fault.Invalid("timeoutMillis", "must be between %d and %d, not %d", minTimeout, maxTimeout, in.TimeoutMillis))
+	if n := c.TimeoutMillis; n != nil && (*n < minTimeout || *n > maxTimeout) {
+		refuse(fault.Invalid("timeoutMillis", "must be between %d and %d, not %d", minTimeout, maxTimeout, *n))
 	}
 	return errors.Join(refusals...)
 }
 
-// events returns the types to store: without repeats, in the order given.
+// check holds a new webhook to the rules of a change that sets everything.
+func (in CreateWebhookInput) check(older string) error {
+	return WebhookChange{
+		URL: &in.URL, Name: OptionalText{true, in.Name}, Description: OptionalText{true, in.Description}, Headers: in.Headers,
+		EventTypes: in.EventTypes, MaxRetries: &in.MaxRetries, TimeoutMillis: &in.TimeoutMillis,
+	}.check(older)
+}
+
+// events returns the types to store; nil asks for every type that fires.
 func (in CreateWebhookInput) events() []EventType {
 	if in.EventTypes == nil {
 		return slices.Clone(EventTypes)
 	}
-	types := make([]EventType, 0, len(in.EventTypes))
-	for _, t := range in.EventTypes {
-		if !slices.Contains(types, t) {
-			types = append(types, t)
+	return distinct(in.EventTypes)
+}
+
+// distinct drops repeats and keeps the order.
+func distinct(types []EventType) []EventType {
+	kept := make([]EventType, 0, len(types))
+	for _, t := range types {
+		if !slices.Contains(kept, t) {
+			kept = append(kept, t)
 		}
 	}
-	return types
+	return kept
 }

@@ -3,7 +3,6 @@ package dispatch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"github.com/enrichd/enrichd/internal/page"
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/seal"
+	"github.com/enrichd/enrichd/internal/wake"
 )
 
 // Config are the settings of dispatch; the zero value is the documented default.
@@ -27,6 +27,8 @@ type Config struct {
 	Curve              []time.Duration // delays after failed attempts, the last one repeating
 	MaxAge             time.Duration   // a delivery not done by then is given up; default 7 days
 	KeepAttempts       time.Duration   // default 30 days
+	KeepActivity       time.Duration   // default 90 days
+	ResetCooldown      time.Duration   // between a circuit's opening or reset and the next reset; default 10 s
 	OlderHeader        OlderHeader
 	Version            string // of the program, for the User-Agent
 }
@@ -44,6 +46,12 @@ func (c Config) withDefaults() Config {
 	if c.KeepAttempts == 0 {
 		c.KeepAttempts = 30 * 24 * time.Hour
 	}
+	if c.KeepActivity == 0 {
+		c.KeepActivity = 90 * 24 * time.Hour
+	}
+	if c.ResetCooldown == 0 {
+		c.ResetCooldown = 10 * time.Second
+	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
@@ -57,6 +65,7 @@ type Service struct {
 	Box    *seal.Box
 	Jobs   *jobs.Inserter
 	Egress *egress.Client // made for egress.ForWebhook
+	Wake   wake.Waker     // told of companies whose activity grew; may be nil
 	Log    *slog.Logger
 	Config Config
 
@@ -74,28 +83,47 @@ func (s *Service) CreateWebhook(ctx context.Context, in CreateWebhookInput) (*We
 	if err != nil {
 		return nil, "", err
 	}
+	return s.create(ctx, p, in, &p.Company.ID)
+}
+
+// CreateOlderWebhook makes a webhook of the older contract for the asking key,
+// and returns its secret as 64 hexadecimal characters. It hears of the runs that
+// name it, is retried three times, and, with no company, is global: it hears of
+// every company of its key. Events are stored in the spelling given. Refusals: as
+// CreateWebhook; fault.Forbidden when the company is not the key's.
+func (s *Service) CreateOlderWebhook(ctx context.Context, in OlderWebhookInput) (*Webhook, string, error) {
+	p, err := asking(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	if in.CompanyID != nil && *in.CompanyID != p.Company.ID {
+		return nil, "", fault.Forbidden{Message: "Access denied to this company"}
+	}
+	w, secret, err := s.create(ctx, p, CreateWebhookInput{
+		URL: in.URL, Name: in.Name, Description: in.Description, Headers: in.Headers, EventTypes: append([]EventType{}, in.Events...),
+		MaxRetries: olderRetries, TimeoutMillis: maxTimeout,
+	}, in.CompanyID)
+	return w, OlderSecret(secret), err
+}
+
+func (s *Service) create(ctx context.Context, p *access.Principal, in CreateWebhookInput, companyID *string) (*Webhook, string, error) {
 	config := s.Config.withDefaults()
-	if err := errors.Join(in.check(config.OlderHeader.Name), s.checkEndpoint(in.URL)); err != nil {
+	err := errors.Join(in.check(config.OlderHeader.Name), s.checkEndpoint(in.URL))
+	if err != nil {
 		return nil, "", err
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	key := newSigningKey()
 	w := &Webhook{
-		ID: ident.NewRandomUUID(), CompanyID: &p.Company.ID, APIKeyID: p.Key.ID, Test: p.Key.Test,
-		URL: in.URL, Name: in.Name, Description: in.Description, HeaderNames: []string{},
+		ID: ident.NewRandomUUID(), CompanyID: companyID, APIKeyID: p.Key.ID, OwnerID: p.Company.ID, Test: p.Key.Test,
+		URL: in.URL, Name: in.Name, Description: in.Description, HeaderNames: namesOf(in.Headers),
 		Events: in.events(), AllRuns: in.AllRuns, MaxRetries: in.MaxRetries, TimeoutMillis: in.TimeoutMillis,
-		Enabled: true, CreatedAt: now, UpdatedAt: now, SecretHints: []string{key.secret()[:hintLength]},
-	}
-	for _, h := range in.Headers {
-		w.HeaderNames = append(w.HeaderNames, h.Name)
+		Enabled: true, CircuitState: CircuitClosed, CreatedAt: now, UpdatedAt: now,
 	}
 	if w.SealedHeaders, err = s.sealHeaders(w.ID, in.Headers); err != nil {
 		return nil, "", err
 	}
-	secret := &webhookSecret{
-		ID: ident.NewUUID(), WebhookID: w.ID, Hint: w.SecretHints[0], CreatedAt: now,
-		Secret: s.Box.Seal(key, boundTo(w.ID, "secret")),
-	}
+	secret, shown := s.newSecret(w.ID, now)
+	w.SecretHints = []string{secret.Hint}
 	err = pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
 		// The company's row is locked, so that two creations cannot both be the last one allowed.
 		n, err := s.store.lockAndCount(ctx, tx, p.Company.ID)
@@ -113,7 +141,17 @@ func (s *Service) CreateWebhook(ctx context.Context, in CreateWebhookInput) (*We
 	if err != nil {
 		return nil, "", err
 	}
-	return w, key.secret(), nil
+	return w, shown, nil
+}
+
+// newSecret makes a secret as it is stored, and as it is shown once.
+func (s *Service) newSecret(webhookID string, now time.Time) (*webhookSecret, string) {
+	key := newSigningKey()
+	shown := key.secret()
+	return &webhookSecret{
+		ID: ident.NewUUID(), WebhookID: webhookID, Hint: shown[:hintLength], CreatedAt: now,
+		Secret: s.Box.Seal(key, boundTo(webhookID, "secret")),
+	}, shown
 }
 
 // Webhooks returns a page of the asking company's webhooks, newest first.
@@ -137,7 +175,7 @@ func (s *Service) Webhooks(ctx context.Context, a page.Args) (WebhookConnection,
 
 // Webhook returns one webhook; nil when it is unknown, deleted or another company's.
 func (s *Service) Webhook(ctx context.Context, id string) (*Webhook, error) {
-	w, err := s.find(ctx, s.DB, id)
+	w, err := s.find(ctx, s.DB, id, "id")
 	if refusals, rest := fault.Users(err); len(refusals) > 0 {
 		return nil, rest
 	}
@@ -147,19 +185,53 @@ func (s *Service) Webhook(ctx context.Context, id string) (*Webhook, error) {
 	return w, err
 }
 
+// WebhookOfKey returns a webhook that the asking key made, as the older contract
+// sees it: NotFound when it is unknown, fault.Forbidden when it is another key's.
+func (s *Service) WebhookOfKey(ctx context.Context, id string) (*Webhook, error) {
+	w, err := s.find(ctx, s.DB, id, "id")
+	if err != nil {
+		return nil, err
+	}
+	if p, err := asking(ctx); err != nil || w.APIKeyID != p.Key.ID {
+		return nil, firstOf(err, errForeign)
+	}
+	return w, nil
+}
+
+// WebhooksOfKey lists the webhooks that the asking key made, newest first: those
+// of one company, the global ones left out, or with nil all of them. pageNumber
+// begins at 1; total counts all pages.
+func (s *Service) WebhooksOfKey(ctx context.Context, companyID *string, pageNumber, limit int) (rows []*Webhook, total int, err error) {
+	p, err := asking(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if pageNumber < 1 || pageNumber > maxPage {
+		return nil, 0, fault.Invalid("page", "must be between 1 and %d, not %d", maxPage, pageNumber)
+	}
+	if limit < 1 || limit > page.MaxFirst {
+		return nil, 0, fault.Invalid("limit", "must be between 1 and %d, not %d", page.MaxFirst, limit)
+	}
+	if companyID != nil {
+		if err := fault.Text("companyId", *companyID, maxName); err != nil {
+			return nil, 0, err
+		}
+	}
+	return s.store.webhooksOfKey(ctx, s.DB, p.Key.ID, companyID, (pageNumber-1)*limit, limit)
+}
+
+// maxPage keeps page times limit within what a database counts.
+const maxPage = 1_000_000
+
 // DeleteWebhook ends a webhook: its secrets and header values are destroyed and
 // its unfinished deliveries given up. Their jobs end by themselves when they
 // next look. An unknown or foreign id is a NotFound.
 func (s *Service) DeleteWebhook(ctx context.Context, id string) error {
-	w, err := s.Webhook(ctx, id)
-	if err != nil {
-		return err
-	}
-	if w == nil {
-		return unknownWebhook(id, "id")
-	}
 	return pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
-		return s.store.deleteWebhook(ctx, tx, w.ID)
+		if _, err := s.own(ctx, tx, id); err != nil {
+			return err
+		}
+		return s.store.deleteWebhook(ctx, tx, id)
 	})
 }
 
@@ -167,7 +239,7 @@ func (s *Service) DeleteWebhook(ctx context.Context, id string) error {
 // another company or of the other kind of key (fault.Forbidden), or subscribed
 // neither to enrich.completed nor to enrich.failed (NotSubscribed). A disabled one is accepted; it will not be told.
 func (s *Service) CheckForRun(ctx context.Context, db bun.IDB, webhookID string) error {
-	w, err := s.find(ctx, db, webhookID)
+	w, err := s.find(ctx, db, webhookID, "webhookId")
 	if err != nil {
 		return err
 	}
@@ -183,23 +255,36 @@ func (s *Service) CheckForRun(ctx context.Context, db bun.IDB, webhookID string)
 	return nil
 }
 
-// find returns the webhook id, a NotFound, or fault.Forbidden when it is not the asking key's to use.
-func (s *Service) find(ctx context.Context, db bun.IDB, id string) (*Webhook, error) {
+// errForeign says of a webhook that it is somebody else's.
+var errForeign = fault.Forbidden{Message: "Access denied to this webhook configuration"}
+
+// own returns the asking company's webhook; an unknown or foreign one is a NotFound.
+func (s *Service) own(ctx context.Context, db bun.IDB, id string) (*Webhook, error) {
+	w, err := s.find(ctx, db, id, "id")
+	if errors.Is(err, errForeign) {
+		err = unknownWebhook(id, "id")
+	}
+	return w, err
+}
+
+// find returns the webhook id, a NotFound, or fault.Forbidden when it is not
+// the asking key's to use. field is where the id came in.
+func (s *Service) find(ctx context.Context, db bun.IDB, id, field string) (*Webhook, error) {
 	p, err := asking(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !ident.IsUUID(id) {
-		return nil, unknownWebhook(id, "webhookId")
+		return nil, unknownWebhook(id, field)
 	}
 	w, err := s.store.webhook(ctx, db, id)
 	switch {
 	case err != nil:
 		return nil, err
 	case w == nil:
-		return nil, unknownWebhook(id, "webhookId")
+		return nil, unknownWebhook(id, field)
 	case !w.usableBy(p):
-		return nil, fault.Forbidden{Message: "Access denied to this webhook configuration"}
+		return nil, errForeign
 	}
 	return w, nil
 }
@@ -241,40 +326,18 @@ func asking(ctx context.Context) (*access.Principal, error) {
 	return nil, errors.New("dispatch: no principal in context")
 }
 
-// boundTo is the additional data that ties a sealed value to its webhook and its place.
-func boundTo(webhookID, what string) []byte { return []byte("webhook/" + webhookID + "/" + what) }
-
-// sealHeaders returns nil for no headers.
-func (s *Service) sealHeaders(webhookID string, headers []WebhookHeaderInput) ([]byte, error) {
-	if len(headers) == 0 {
-		return nil, nil
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
 	}
-	plain := make([][2]string, len(headers))
-	for i, h := range headers {
-		plain[i] = [2]string{h.Name, h.Value}
-	}
-	b, err := json.Marshal(plain)
-	if err != nil {
-		return nil, fmt.Errorf("headers of webhook %s: %w", webhookID, err)
-	}
-	return s.Box.Seal(b, boundTo(webhookID, "headers")), nil
+	return nil
 }
 
-func (s *Service) openHeaders(webhookID string, sealed []byte) ([]WebhookHeaderInput, error) {
-	if sealed == nil {
-		return nil, nil
+// wakeCompany tells readers of a company's activity that there is more.
+func (s *Service) wakeCompany(companyID string) {
+	if s.Wake != nil {
+		s.Wake.Publish(CompanyTopic(companyID))
 	}
-	b, err := s.Box.Open(sealed, boundTo(webhookID, "headers"))
-	if err != nil {
-		return nil, fmt.Errorf("headers of webhook %s: %w", webhookID, err)
-	}
-	var plain [][2]string
-	if err := json.Unmarshal(b, &plain); err != nil {
-		return nil, fmt.Errorf("headers of webhook %s: not as sealed", webhookID) // the cause would quote a value
-	}
-	headers := make([]WebhookHeaderInput, len(plain))
-	for i, h := range plain {
-		headers[i] = WebhookHeaderInput{Name: h[0], Value: h[1]}
-	}
-	return headers, nil
 }

@@ -44,6 +44,10 @@ type sealedSecret struct {
 	Hex string `json:"secret"`
 }
 
+// secretsInForce selects the sealed secrets that sign for webhook w now, newest first.
+const secretsInForce = `(SELECT jsonb_agg(jsonb_build_object('id', s.id, 'secret', encode(s.secret, 'hex')) ORDER BY s.created_at DESC, s.id DESC)
+	FROM webhook_secrets s WHERE s.webhook_id = w.id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets`
+
 // admit takes the lease of a delivery that is due, and counts the attempt; nil
 // when it may not be attempted now. A lease that an earlier execution of the same
 // job holds is taken over at once: River runs a job again only when it has given that execution up for dead.
@@ -60,9 +64,7 @@ func (store) admit(ctx context.Context, db bun.IDB, id string, job int64, lease 
 		   AND d.created_at > now() - make_interval(secs => ?)
 		RETURNING d.id, d.event_id, d.body, d.attempts, extract(epoch FROM now() - d.created_at)::float8 AS age, d.lease_id,
 		          w.id AS webhook_id, w.url, w.sealed_headers, w.max_retries, w.timeout_millis,
-		          (SELECT jsonb_agg(jsonb_build_object('id', s.id, 'secret', encode(s.secret, 'hex')) ORDER BY s.created_at DESC, s.id DESC)
-		             FROM webhook_secrets s
-		            WHERE s.webhook_id = w.id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets`,
+		          `+secretsInForce,
 		lease, job, leaseMargin.Seconds(), id, job, dueSlack.Seconds(), maxAge.Seconds()).Scan(ctx, a)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil

@@ -112,9 +112,10 @@ func (store) addDeliveries(ctx context.Context, db bun.IDB, rows []*Delivery) er
 	return nil
 }
 
-// hints selects the first characters of the secrets in force.
+// hints selects what a webhook is shown with: the first characters of the secrets in force, and whose it is.
 const hints = `ARRAY(SELECT s.hint FROM webhook_secrets s WHERE s.webhook_id = w.id
-	AND (s.expires_at IS NULL OR s.expires_at > now()) ORDER BY s.created_at DESC, s.id DESC) AS secret_hints`
+	AND (s.expires_at IS NULL OR s.expires_at > now()) ORDER BY s.created_at DESC, s.id DESC) AS secret_hints,
+	coalesce(w.company_id, (SELECT k.company_id FROM api_keys k WHERE k.id = w.api_key_id)) AS owner_id`
 
 // lockAndCount locks the company and counts its webhooks, the global ones of its keys included.
 func (store) lockAndCount(ctx context.Context, db bun.IDB, companyID string) (n int, err error) {

@@ -35,14 +35,19 @@ type Webhook struct {
 	// DisabledReason is set when the service disabled it on its owner's behalf ("GONE": the receiver answered 410).
 	DisabledReason *string `bun:"disabled_reason"`
 	// ConsecutiveFailures counts failed attempts of any delivery since the last success; FailingSince is the first of them.
-	ConsecutiveFailures int        `bun:"consecutive_failures"`
-	FailingSince        *time.Time `bun:"failing_since"`
-	CreatedAt           time.Time  `bun:"created_at"`
-	UpdatedAt           time.Time  `bun:"updated_at"`
-	DeletedAt           *time.Time `bun:"deleted_at"`
+	ConsecutiveFailures int          `bun:"consecutive_failures"`
+	FailingSince        *time.Time   `bun:"failing_since"`
+	CircuitState        CircuitState `bun:"circuit_state,nullzero,default:'CLOSED'"`
+	CircuitOpenedAt     *time.Time   `bun:"circuit_opened_at"`
+	CircuitRetryAt      *time.Time   `bun:"circuit_retry_at"`
+	CreatedAt           time.Time    `bun:"created_at"`
+	UpdatedAt           time.Time    `bun:"updated_at"`
+	DeletedAt           *time.Time   `bun:"deleted_at"`
 
 	// SecretHints are the first characters of each secret in force, newest first.
 	SecretHints []string `bun:"secret_hints,scanonly,array"`
+	// OwnerID is the company whose activity tells of it: its own, or that of its key.
+	OwnerID string `bun:"owner_id,scanonly"`
 }
 
 // EventTypes returns the subscribed types that fire.
@@ -101,6 +106,9 @@ type NotSubscribed struct {
 	// Required are the types of which one at least must be subscribed.
 	Required []EventType
 }
+
+// General is the refusal by the type that the schema knows.
+func (n NotSubscribed) General() fault.User { return n.Conflict }
 
 // IsNode marks Webhook as a GraphQL Node.
 func (*Webhook) IsNode() {}

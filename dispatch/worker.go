@@ -64,6 +64,46 @@ func (w *DeliveryWorker) Work(ctx context.Context, job *river.Job[DeliveryArgs])
 	return river.JobSnooze(next.Again)
 }
 
+// ResumeArgs are the arguments of the job that follows the closing of a circuit.
+type ResumeArgs struct {
+	WebhookID string `json:"webhook_id"`
+}
+
+// Kind names the job.
+func (ResumeArgs) Kind() string { return "webhook_resume" }
+
+// InsertOpts puts the job beside the deliveries that it wakes.
+func (ResumeArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: jobs.QueueWebhook, MaxAttempts: 25, Priority: 1}
+}
+
+// enqueueResume has a webhook's held deliveries made due when tx commits.
+func (s *Service) enqueueResume(ctx context.Context, tx bun.Tx, webhookID string) error {
+	if _, err := s.Jobs.InsertMany(ctx, tx, []river.InsertManyParams{{Args: ResumeArgs{WebhookID: webhookID}}}); err != nil {
+		return fmt.Errorf("enqueue resume of webhook %s: %w", webhookID, err)
+	}
+	return nil
+}
+
+// ResumeWorker makes a webhook's held deliveries due, oldest first and in blocks, so
+// that a receiver that has just come back is not flattened.
+type ResumeWorker struct {
+	river.WorkerDefaults[ResumeArgs]
+	Service *Service
+}
+
+// Timeout leaves room after resumeFor.
+func (*ResumeWorker) Timeout(*river.Job[ResumeArgs]) time.Duration { return resumeFor + 2*bookkeeping }
+
+// Work wakes blocks until none is left, the circuit opened again, or its turn is over.
+func (w *ResumeWorker) Work(ctx context.Context, job *river.Job[ResumeArgs]) error {
+	done, err := w.Service.resume(ctx, job.Args.WebhookID)
+	if err != nil || done {
+		return err
+	}
+	return river.JobSnooze(0)
+}
+
 // UpkeepArgs are the arguments of the periodic upkeep job: none.
 type UpkeepArgs struct{}
 

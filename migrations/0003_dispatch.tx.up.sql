@@ -16,15 +16,16 @@ CREATE TABLE webhooks (
     timeout_millis       integer NOT NULL CHECK (timeout_millis BETWEEN 1000 AND 30000),
     enabled              boolean NOT NULL DEFAULT true,
     disabled_reason      text,
-    circuit_state        text NOT NULL DEFAULT 'closed' CHECK (circuit_state IN ('closed', 'open', 'half_open')),
+    circuit_state        text NOT NULL DEFAULT 'CLOSED' CHECK (circuit_state IN ('CLOSED', 'OPEN', 'HALF_OPEN')),
     consecutive_failures integer NOT NULL DEFAULT 0,
     failing_since        timestamptz,
     circuit_opened_at    timestamptz,
     circuit_retry_at     timestamptz,
-    circuit_opens        integer NOT NULL DEFAULT 0,
+    circuit_opens        integer NOT NULL DEFAULT 0, -- since the last success; closed with some: on trust
     probe_delivery_id    text,
     probe_until          timestamptz,
     last_reset_at        timestamptz,
+    tested_at            timestamptz[] NOT NULL DEFAULT '{}', -- the tests of the last minute
     created_at           timestamptz NOT NULL DEFAULT now(),
     updated_at           timestamptz NOT NULL DEFAULT now(),
     deleted_at           timestamptz
@@ -68,6 +69,10 @@ CREATE TABLE deliveries (
     lease_until     timestamptz,
     lease_job_id    bigint, -- whose execution holds the lease
     job_id          bigint,
+    ping            boolean NOT NULL DEFAULT false, -- sent once by a test; never retried, held or counted
+    manual          boolean NOT NULL DEFAULT false, -- queued again on request
+    attempts_before integer NOT NULL DEFAULT 0,     -- made before it was queued again: retries count anew
+    queued_at       timestamptz NOT NULL DEFAULT now(), -- created, or queued again: its age counts from here
     created_at      timestamptz NOT NULL DEFAULT now(),
     completed_at    timestamptz,
     UNIQUE (event_id, webhook_id),
@@ -75,6 +80,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_company ON deliveries (company_id, created_at, id);
 CREATE INDEX deliveries_webhook ON deliveries (webhook_id, created_at, id);
+CREATE INDEX deliveries_failed ON deliveries (webhook_id, completed_at, id) WHERE status = 'EXHAUSTED';
 CREATE INDEX deliveries_open ON deliveries (webhook_id) WHERE status IN ('PENDING', 'RETRYING', 'HELD');
 
 -- Rows arrive with every try and leave by whole months: partitions are dropped, rows never deleted.

@@ -31,9 +31,8 @@ func refused(err error) ([]fault.User, error) {
 	refusals, rest := fault.Users(err)
 	out := []fault.User{}
 	for _, r := range refusals {
-		var unsubscribed dispatch.NotSubscribed
-		if errors.As(r, &unsubscribed) {
-			r = unsubscribed.Conflict // the schema knows it by its general type
+		if special, ok := r.(interface{ General() fault.User }); ok {
+			r = special.General() // the schema knows it by its general type
 		}
 		out = append(out, r)
 	}

@@ -6,6 +6,7 @@ package jobs
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -87,12 +88,17 @@ func (i *Inserter) Cancel(ctx context.Context, tx bun.Tx, id int64) error {
 	return nil
 }
 
-// RetryNow makes a waiting job due when tx commits. An unknown job is no error.
-func (i *Inserter) RetryNow(ctx context.Context, tx bun.Tx, id int64) error {
-	if _, err := i.client.JobRetryTx(ctx, tx.Tx, id); err != nil && err != rivertype.ErrNotFound {
-		return fmt.Errorf("retry job %d: %w", id, err)
+// RetryNow makes a waiting job due when tx commits. A running job is left
+// alone, and running says so: when it snoozes, it may do so for long. An unknown job is no error.
+func (i *Inserter) RetryNow(ctx context.Context, tx bun.Tx, id int64) (running bool, err error) {
+	job, err := i.client.JobRetryTx(ctx, tx.Tx, id)
+	if errors.Is(err, rivertype.ErrNotFound) {
+		return false, nil
 	}
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("retry job %d: %w", id, err)
+	}
+	return job.State == rivertype.JobStateRunning, nil
 }
 
 // WorkerConfig is what a working client needs besides its workers.
