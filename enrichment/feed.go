@@ -9,18 +9,20 @@ import (
 
 	"github.com/uptrace/bun"
 
-	"github.com/enrichd/enrichd/internal/access"
-	"github.com/enrichd/enrichd/internal/ident"
 	"github.com/enrichd/enrichd/internal/wake"
 )
 
-// safetyPoll is how long a reader trusts that no hint was lost.
-const safetyPoll = time.Second
+// safetyPoll is how often a reader looks in case a hint was lost, pollRuns how
+// many followed runs it looks at each time, so that ten thousand idle ones cost no more than a few.
+const (
+	safetyPoll = time.Second
+	pollRuns   = 500
+)
 
 // Feed follows runs for this process. It keeps one in-memory log per followed
 // run, filled by one reader that asks for all changed runs in one statement;
 // each subscriber walks the log at its own pace, so a slow one hurts only
-// itself, and replay and live are the same loop. Logs are as long as their runs, so they are bounded.
+// itself, and replay and live are the same walk. Logs are as long as their runs, so they are bounded.
 type Feed struct {
 	DB    *bun.DB
 	Store Store
@@ -30,6 +32,7 @@ type Feed struct {
 	mu    sync.Mutex
 	runs  map[string]*tail
 	dirty map[string]bool
+	turn  []string // runs that the safety poll has still to look at in this round
 	kick  chan struct{}
 	stop  context.CancelFunc
 	done  chan struct{}
@@ -40,9 +43,10 @@ type tail struct {
 	id      string
 	base    int // sequence before the first event of the log
 	events  []Event
-	final   bool          // the terminal event is in the log
-	changed chan struct{} // closed and replaced when events were added
+	final   bool // the terminal event is in the log, and nothing follows it
 	readers int
+	// notify are called, outside the lock, after events were added.
+	notify map[*Watch]func()
 }
 
 func (t *tail) last() int { return t.base + len(t.events) }
@@ -90,6 +94,22 @@ func (f *Feed) hint(ids []string) {
 	}
 }
 
+// poll marks the next runs of the round.
+func (f *Feed) poll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.turn) == 0 {
+		for id := range f.runs {
+			f.turn = append(f.turn, id)
+		}
+	}
+	n := min(len(f.turn), pollRuns)
+	for _, id := range f.turn[:n] {
+		f.dirty[id] = true
+	}
+	f.turn = f.turn[n:]
+}
+
 func (f *Feed) read(ctx context.Context) {
 	poll := time.NewTicker(safetyPoll)
 	defer poll.Stop()
@@ -99,7 +119,7 @@ func (f *Feed) read(ctx context.Context) {
 			return
 		case <-f.kick:
 		case <-poll.C:
-			f.hint(nil)
+			f.poll()
 		}
 		if err := f.catchUp(ctx); err != nil && ctx.Err() == nil {
 			f.Log.WarnContext(ctx, "read followed runs", "err", err)
@@ -125,8 +145,15 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var woken []func()
+	defer func() {
+		for _, wake := range woken {
+			wake()
+		}
+	}()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var grown *tail
 	for i := range rows {
 		t := f.runs[rows[i].RunID]
 		if t == nil || rows[i].Sequence != t.last()+1 {
@@ -136,17 +163,16 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.append(e)
+		t.events = append(t.events, e)
+		t.final = terminal(e)
+		if t != grown { // rows come run by run
+			grown = t
+			for _, wake := range t.notify {
+				woken = append(woken, wake)
+			}
+		}
 	}
 	return nil
-}
-
-// append adds an event and wakes whoever waits; the caller holds the lock.
-func (t *tail) append(e Event) {
-	t.events = append(t.events, e)
-	t.final = terminal(e)
-	close(t.changed)
-	t.changed = make(chan struct{})
 }
 
 func terminal(e Event) bool {
@@ -154,93 +180,32 @@ func terminal(e Event) bool {
 	return ok && s.Status.Final()
 }
 
-// Follow streams a run's events. after nil: a snapshot first, then what follows
-// it; after n: event n+1 onward. A position beyond the run's last is answered
-// with a snapshot. The channel closes after the run's terminal event, or with
-// ctx. It returns nil when the caller's company has no such run.
-func (f *Feed) Follow(ctx context.Context, runID string, after *int) (<-chan Event, error) {
-	p := access.From(ctx)
-	if !ident.IsRun(runID) {
-		return nil, nil
-	}
-	run, err := f.Store.run(ctx, f.DB, p.Company.ID, p.Key.Test, runID)
-	if err != nil || run == nil {
-		return nil, err
-	}
-	from := run.LastSequence
-	var snapshot Event
-	if after == nil || *after > run.LastSequence {
-		snapshot = &RunSnapshot{
-			Head: Head{Sequence: run.LastSequence, OccurredAt: now(), Progress: run.Progress},
-			Run:  run,
-		}
-	} else {
-		from = max(*after, 0)
-	}
-	t, err := f.follow(ctx, run.ID, from)
-	if err != nil {
-		return nil, err
-	}
-	out := make(chan Event)
-	go func() {
-		defer close(out)
-		defer f.leave(t)
-		send := func(e Event) bool {
-			select {
-			case out <- e:
-				return true
-			case <-ctx.Done():
-				return false
-			}
-		}
-		if snapshot != nil && !send(snapshot) {
-			return
-		}
-		if run.Status.Final() && from >= run.LastSequence {
-			return // nothing will follow
-		}
-		for at := from; ; {
-			events, changed := f.after(t, at)
-			for _, e := range events {
-				if !send(e) {
-					return
-				}
-				at = e.At()
-				if terminal(e) && at >= run.LastSequence {
-					return
-				}
-			}
-			if len(events) > 0 {
-				continue
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return out, nil
-}
-
 // follow joins the run's log, which then holds every event after from.
-func (f *Feed) follow(ctx context.Context, id string, from int) (*tail, error) {
+func (f *Feed) follow(ctx context.Context, run *Run, from int) (*tail, error) {
 	f.mu.Lock()
-	t := f.runs[id]
+	t := f.runs[run.ID]
 	if t == nil {
-		t = &tail{id: id, base: from, changed: make(chan struct{})}
-		f.runs[id] = t
+		t = &tail{id: run.ID, base: from}
+		f.runs[run.ID] = t
+	}
+	if run.LastSequence > t.last() {
+		t.final = false // it may have been opened again
 	}
 	t.readers++
 	base := t.base
+	behind := run.LastSequence > t.last()
 	f.mu.Unlock()
 	if from < base {
 		if err := f.extend(ctx, t, from, base); err != nil {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			f.leave(t)
 			return nil, err
 		}
 	}
-	f.hint([]string{id})
+	if behind || !run.Status.Final() {
+		f.hint([]string{run.ID})
+	}
 	return t, nil
 }
 
@@ -266,16 +231,8 @@ func (f *Feed) extend(ctx context.Context, t *tail, from, base int) error {
 	return nil
 }
 
-// after gives the log's events behind a position, and what to wait for when there are none.
-func (f *Feed) after(t *tail, at int) ([]Event, <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return t.events[min(max(at-t.base, 0), len(t.events)):], t.changed
-}
-
+// leave counts a reader out; the lock is held.
 func (f *Feed) leave(t *tail) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if t.readers--; t.readers == 0 && f.runs[t.id] == t {
 		delete(f.runs, t.id)
 	}

@@ -313,7 +313,20 @@ func (s *Service) Referenced(ctx context.Context, id *string) (*Run, error) {
 func (s *Service) Follow(ctx context.Context, runID string, after *int) (<-chan Event, error) {
 	events, err := s.Feed.Follow(ctx, runID, after)
 	if err == nil && events == nil {
-		err = fault.NotFound{Head: fault.Head{Message: "no such run", Field: []string{"requestId"}}, Type: "EnrichmentRun", ID: runID}
+		err = noRun(runID)
 	}
 	return events, err
+}
+
+// Watch takes a place in a run's log for the caller; an unknown or foreign run is a NotFound.
+func (s *Service) Watch(ctx context.Context, runID string, after *int) (*Watch, error) {
+	w, err := s.Feed.Watch(ctx, runID, after)
+	if err == nil && w == nil {
+		err = noRun(runID)
+	}
+	return w, err
+}
+
+func noRun(id string) error {
+	return fault.NotFound{Head: fault.Head{Message: "no such run", Field: []string{"requestId"}}, Type: "EnrichmentRun", ID: id}
 }

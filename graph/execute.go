@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/executor"
@@ -35,6 +36,8 @@ type engine struct {
 	documents  *cache[*document] // by text
 	persisted  *cache[*document] // by SHA-256 of the text, in hexadecimal
 	present    graphql.ErrorPresenterFunc
+	timeout    time.Duration // of rendering one event
+	shares     shares
 }
 
 // document is a text that passed; it is shared by all who send it.
@@ -48,7 +51,7 @@ func newEngine(o Options, log *slog.Logger) *engine {
 	e := &engine{
 		Executor: executor.New(o.Schema), schema: o.Schema.Schema(), lim: o.Limits, suggest: o.Dev,
 		introspect: o.Introspect, charge: o.Charge, documents: newCache[*document](cachedDocuments), persisted: newCache[*document](cachedDocuments),
-		present: presenter(log, o.Dev),
+		present: presenter(log, o.Dev), timeout: o.OperationTimeout,
 	}
 	e.SetQueryCache(prepared{})
 	e.SetErrorPresenter(e.present)

@@ -297,5 +297,9 @@ func (s *Server) Streams() int { return s.streams.Len() }
 // from which clients come back and resume) and waits until their goroutines
 // are gone or ctx ends. Plain requests are http.Server.Shutdown's to wait for.
 func (s *Server) Shutdown(ctx context.Context) error {
-	return s.streams.Drain(ctx, s.o.DrainWindow)
+	err := s.streams.Drain(ctx, s.o.DrainWindow)
+	if err == nil {
+		s.engine.shares.running.Wait() // nobody follows any more, so this is soon
+	}
+	return err
 }

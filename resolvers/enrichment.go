@@ -82,7 +82,7 @@ func (r *runProfileResolver) Profile(ctx context.Context, obj *enrichment.RunPro
 
 // EnrichmentProgress is the resolver for the enrichmentProgress field.
 func (r *subscriptionResolver) EnrichmentProgress(ctx context.Context, requestID string, afterSequence *int) (<-chan enrichment.Event, error) {
-	return r.Enrichment.Follow(ctx, requestID, afterSequence)
+	return r.progress(ctx, requestID, afterSequence)
 }
 
 // EnrichmentRun returns exec.EnrichmentRunResolver implementation.

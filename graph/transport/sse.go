@@ -91,7 +91,13 @@ func (t *SSE) stream(ctx context.Context, w http.ResponseWriter, r *http.Request
 		defer cancel()
 		_ = out.Event("next", "", encode(once(limited, exec, op)))
 	default:
-		next, ctx := exec.DispatchOperation(ctx, op)
+		follower, next, ctx := subscribe(ctx, exec, op)
+		if follower != nil {
+			if !follow(ctx, out, follower) {
+				return
+			}
+			break
+		}
 		for {
 			resp := next(ctx)
 			if resp == nil {
@@ -111,6 +117,43 @@ func (t *SSE) stream(ctx context.Context, w http.ResponseWriter, r *http.Request
 	default:
 		if r.Context().Err() == nil {
 			_ = out.Event("complete", "", nil)
+		}
+	}
+}
+
+// nudge is a reader that waits in a goroutine of its own.
+type nudge chan struct{}
+
+// Wake implements Waiter.
+func (n nudge) Wake() {
+	select {
+	case n <- struct{}{}:
+	default:
+	}
+}
+
+// follow writes what f holds until it or ctx ends; false when writing failed.
+func follow(ctx context.Context, out *sse.Stream, f Follower) bool {
+	defer f.Close()
+	more := make(nudge, 1)
+	f.Start(more)
+	for {
+		results, done := f.Take(nil, chunk)
+		for _, r := range results {
+			if out.Event("next", strconv.Itoa(r.Sequence), r.Payload) != nil {
+				return false
+			}
+		}
+		switch {
+		case done || ctx.Err() != nil:
+			return true
+		case len(results) > 0:
+			continue
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return true
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/gorilla/websocket"
@@ -16,7 +17,6 @@ const (
 	closeDuplicateID       = 4409
 	closeTooManyInits      = 4429
 	maxControlPayload      = 125 // RFC 6455 §5.5
-	maxHeader              = 10  // of an unmasked frame: 2 bytes and up to 8 of length
 	finalBit          byte = 0x80
 )
 
@@ -39,14 +39,35 @@ func (f *frame) appendTo(b []byte) []byte {
 	if f.opcode != websocket.TextMessage {
 		return append(appendHeader(b, f.opcode, len(f.payload)), f.payload...)
 	}
-	// The length stands before the envelope, so the envelope is written first, behind room for the longest header.
-	start := len(b)
-	var room [maxHeader]byte
-	b = append(b, room[:]...)
-	b = appendMessage(b, f.kind, f.id(), f.payload)
-	body := b[start+maxHeader:]
-	b = appendHeader(b[:start], f.opcode, len(body))
-	return append(b, body...)
+	// The length stands before the envelope, so that is made aside: the payload is copied once.
+	var room [128]byte
+	head := appendEnvelope(room[:0], f.kind, f.id(), len(f.payload) > 0)
+	b = appendHeader(b, f.opcode, len(head)+len(f.payload)+1)
+	b = append(append(b, head...), f.payload...)
+	return append(b, '}')
+}
+
+// restOfFrame returns what is left of the frame in b, a row of whole frames of
+// ours, that was cut off after sent bytes; a copy, empty when the cut lies between two.
+func restOfFrame(b []byte, sent int) []byte {
+	for end := 0; end < len(b); {
+		begin := end
+		switch n := b[begin+1]; n {
+		case 126:
+			end += 4 + int(binary.BigEndian.Uint16(b[begin+2:]))
+		case 127:
+			end += 10 + int(binary.BigEndian.Uint64(b[begin+2:]))
+		default:
+			end += 2 + int(n)
+		}
+		if sent < end {
+			if sent <= begin {
+				return nil
+			}
+			return bytes.Clone(b[sent:end])
+		}
+	}
+	return nil
 }
 
 // closePayload is the body of a close frame: a code and a reason, cut to what fits.

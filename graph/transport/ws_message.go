@@ -73,17 +73,27 @@ func parseMessage(b []byte) (message, error) {
 	}
 }
 
-// appendMessage adds a server's message to b: the envelope around a payload
-// that may be shared with other sockets. id and payload may be empty.
-func appendMessage(b []byte, kind, id string, payload []byte) []byte {
+// appendEnvelope adds what stands before the payload of a server's message; the
+// payload, which may be shared with other sockets, and one closing brace follow it. id may be empty.
+func appendEnvelope(b []byte, kind, id string, payload bool) []byte {
 	b = append(b, '{')
 	if id != "" {
-		quoted, _ := json.Marshal(id) // a string always marshals
-		b = append(append(append(b, `"id":`...), quoted...), ',')
+		b = append(appendQuoted(append(b, `"id":`...), id), ',')
 	}
 	b = append(append(append(b, `"type":"`...), kind...), '"')
-	if len(payload) > 0 {
-		b = append(append(b, `,"payload":`...), payload...)
+	if payload {
+		b = append(b, `,"payload":`...)
 	}
-	return append(b, '}')
+	return b
+}
+
+// appendQuoted adds a string as JSON. Ids are nearly always plain, and every message carries one.
+func appendQuoted(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string always marshals
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }

@@ -10,12 +10,18 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
-// operation is one subscribe of a socket, until its last word.
+// operation is one subscribe of a socket, until its last word. The socket's mu
+// guards what follows the id.
 type operation struct {
 	id     string
 	cancel context.CancelFunc
-	// silent is set once the client has completed it: nothing more is said under its id. The socket's mu guards it.
+	// silent is set once the client has completed it: nothing more is said under its id.
 	silent bool
+	// follower is set for a subscription that follows a shared log; such a one needs no goroutine.
+	follower Follower
+	socket   *socket
+	// ready is set while the operation waits for the writer.
+	ready bool
 }
 
 // start takes the id and runs the operation in a goroutine of its own.
@@ -69,8 +75,24 @@ func (s *socket) stop(id string) {
 	}
 	s.mu.Unlock()
 	if op != nil {
-		op.cancel()
+		op.end()
 	}
+}
+
+// end lets go of what feeds the operation.
+func (op *operation) end() {
+	op.cancel()
+	if op.follower != nil {
+		op.follower.Close()
+	}
+}
+
+// drop ends all operations, with no more words. mu is held.
+func (s *socket) drop() {
+	for _, op := range s.ops {
+		op.end()
+	}
+	s.ops = nil
 }
 
 // run carries the operation from its text to its last word. It calls lasting
@@ -100,8 +122,12 @@ func (s *socket) run(ctx context.Context, op *operation, params *graphql.RawPara
 		return
 	}
 	lasting()
-	next, ctx := s.exec.DispatchOperation(ctx, oc)
+	follower, next, ctx := subscribe(ctx, s.exec, oc)
 	release()
+	if follower != nil {
+		s.attach(op, follower)
+		return
+	}
 	for first := true; ; first = false {
 		resp := next(ctx)
 		switch {

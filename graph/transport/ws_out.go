@@ -36,6 +36,9 @@ type outbox struct {
 	queue   []frame
 	bytes   int
 	writing bool
+	// ready are operations that follow a shared log and are behind it. Their results
+	// are not queued: the writer takes as many as one write holds, and then the next operation's.
+	ready []*operation
 	// room is made by those who wait for space and closed by the writer.
 	room chan struct{}
 }
@@ -75,6 +78,11 @@ func (s *socket) send(ctx context.Context, f frame) bool {
 func (s *socket) push(f frame) {
 	s.queue = append(s.queue, f)
 	s.bytes += len(f.payload) + overhead
+	s.awake()
+}
+
+// awake starts the writer. mu is held.
+func (s *socket) awake() {
 	if !s.writing {
 		s.writing = true
 		s.t.Streams.spawn(s.flush)
@@ -96,43 +104,58 @@ func (s *socket) flush() {
 	}()
 	for {
 		s.mu.Lock()
-		batch := s.queue
-		s.queue, s.bytes = nil, 0
+		batch, ready := s.queue, s.ready
+		s.queue, s.bytes, s.ready = nil, 0, nil
 		if s.room != nil {
 			close(s.room)
 			s.room = nil
 		}
-		if len(batch) == 0 || s.phase == phaseClosed {
+		if len(batch) == 0 && len(ready) == 0 || s.phase == phaseClosed {
 			s.writing = false
 			s.mu.Unlock()
 			return
 		}
 		// The client's complete may have come after the frame was queued.
-		live := batch[:0]
+		said := batch[:0]
 		for _, f := range batch {
 			if f.op == nil || !f.op.silent {
-				live = append(live, f)
+				said = append(said, f)
+			}
+		}
+		following := ready[:0]
+		for _, op := range ready {
+			op.ready = false
+			if !op.silent && s.phase < phaseClosing {
+				following = append(following, op)
 			}
 		}
 		s.mu.Unlock()
-		for len(live) > 0 {
-			b, n := (*p)[:0], 0
-			for n < len(live) && (n == 0 || len(b)+len(live[n].payload) < chunk) {
-				b = live[n].appendTo(b)
-				n++
-			}
-			*p = b
-			if rest, err := s.write(b); err != nil {
-				s.stalled(live[:n], len(b)-len(rest), err)
-				return
-			}
-			if live[n-1].opcode == websocket.CloseMessage {
-				s.saidGoodbye()
-				return
-			}
-			live = live[n:]
+		if !s.say(p, said) || !s.follow(p, following) {
+			return
 		}
 	}
+}
+
+// say writes frames; false when they were the last that will ever be written.
+func (s *socket) say(p *[]byte, frames []frame) bool {
+	for len(frames) > 0 {
+		b, n := (*p)[:0], 0
+		for n < len(frames) && (n == 0 || len(b)+len(frames[n].payload) < chunk) {
+			b = frames[n].appendTo(b)
+			n++
+		}
+		*p = b
+		if rest, err := s.write(b); err != nil {
+			s.stalled(b, len(b)-len(rest), err)
+			return false
+		}
+		if frames[n-1].opcode == websocket.CloseMessage {
+			s.saidGoodbye()
+			return false
+		}
+		frames = frames[n:]
+	}
+	return true
 }
 
 // write sends b. It gives up when the peer takes not a single byte within the
@@ -170,29 +193,19 @@ func (s *socket) saidGoodbye() {
 // stalled ends a socket that could not be written to. A peer that took no byte
 // in time is told 1013 if it wakes up within a moment: the frame that was cut
 // off has to be finished for that, or the close frame would be read as a part of it.
-func (s *socket) stalled(batch []frame, sent int, err error) {
+func (s *socket) stalled(b []byte, sent int, err error) {
 	s.mu.Lock()
 	closing := s.phase >= phaseClosing
 	s.phase = max(s.phase, phaseClosing)
-	s.queue, s.bytes, s.ops = nil, 0, nil
+	s.queue, s.bytes, s.ready = nil, 0, nil
+	s.drop()
 	s.timer.Reset(closeWait)
 	s.mu.Unlock()
 	s.cancel()
 	if !closing && errors.Is(err, os.ErrDeadlineExceeded) {
-		var tail []byte
-		for i := range batch {
-			one := batch[i].appendTo(nil)
-			if sent < len(one) {
-				if sent > 0 {
-					tail = one[sent:]
-				}
-				break
-			}
-			sent -= len(one)
-		}
 		end := frame{opcode: websocket.CloseMessage, payload: closePayload(websocket.CloseTryAgainLater, "Too slow")}
 		_ = s.raw.SetWriteDeadline(time.Now().Add(closeWait))
-		if _, err := s.raw.Write(end.appendTo(tail)); err == nil {
+		if _, err := s.raw.Write(end.appendTo(restOfFrame(b, sent))); err == nil {
 			s.saidGoodbye()
 			return
 		}

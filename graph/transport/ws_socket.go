@@ -269,7 +269,7 @@ func (s *socket) close(code int, reason string) {
 		s.push(frame{opcode: websocket.CloseMessage, payload: closePayload(code, reason)})
 		s.timer.Reset(s.t.WriteTimeout + closeWait)
 	}
-	s.ops = nil
+	s.drop()
 	s.mu.Unlock()
 	s.cancel()
 }
@@ -306,7 +306,7 @@ func (s *socket) end() {
 		s.phase = phaseClosed
 		s.timer.Stop()
 	}
-	s.ops = nil
+	s.drop()
 	s.mu.Unlock()
 	s.cancel()
 	s.t.Streams.remove(s)

@@ -73,6 +73,7 @@ type SubscriptionResolver interface {
 	Count(ctx context.Context, to int, afterSequence *int) (<-chan *Tick, error)
 	Endless(ctx context.Context, bytes int) (<-chan *Tick, error)
 	Silent(ctx context.Context) (<-chan *Tick, error)
+	Journal(ctx context.Context, name string, afterSequence *int) (<-chan *Tick, error)
 	Half(ctx context.Context) (<-chan *Tick, error)
 	Broken(ctx context.Context) (<-chan *Tick, error)
 	Panics(ctx context.Context) (<-chan *Tick, error)
@@ -80,6 +81,7 @@ type SubscriptionResolver interface {
 }
 type TickResolver interface {
 	Fails(ctx context.Context, obj *Tick) (*string, error)
+	Counted(ctx context.Context, obj *Tick, prefix string) (string, error)
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -239,6 +241,8 @@ func (ec *executionContext) childFields_Tick(ctx context.Context, field graphql.
 		return ec.fieldContext_Tick_payload(ctx, field)
 	case "fails":
 		return ec.fieldContext_Tick_fails(ctx, field)
+	case "counted":
+		return ec.fieldContext_Tick_counted(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Tick", field.Name)
 }
@@ -532,6 +536,42 @@ func (ec *executionContext) field_Subscription_endless_args(ctx context.Context,
 		return nil, err
 	}
 	args["bytes"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Subscription_journal_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "name",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["name"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "afterSequence",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["afterSequence"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Tick_counted_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "prefix",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["prefix"] = arg0
 	return args, nil
 }
 
@@ -1432,6 +1472,50 @@ func (ec *executionContext) fieldContext_Subscription_silent(_ context.Context, 
 	return fc, nil
 }
 
+func (ec *executionContext) _Subscription_journal(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Subscription_journal(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().Journal(ctx, fc.Args["name"].(string), fc.Args["afterSequence"].(*int))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Tick) graphql.Marshaler {
+			return ec.marshalNTick2ᚖgithubᚗcomᚋenrichdᚋenrichdᚋgraphᚋinternalᚋtestschemaᚐTick(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Subscription_journal(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Tick(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Subscription_journal_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Subscription_half(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
 	return graphql.ResolveFieldStream(
 		ctx,
@@ -1627,6 +1711,50 @@ func (ec *executionContext) _Tick_fails(ctx context.Context, field graphql.Colle
 }
 func (ec *executionContext) fieldContext_Tick_fails(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Tick", field, true, true, "String")
+}
+
+func (ec *executionContext) _Tick_counted(ctx context.Context, field graphql.CollectedField, obj *Tick) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Tick_counted(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Tick().Counted(ctx, obj, fc.Args["prefix"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Tick_counted(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Tick",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("field of type String does not have child fields")
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Tick_counted_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) ___Directive_name(ctx context.Context, field graphql.CollectedField, obj *introspection.Directive) (ret graphql.Marshaler) {
@@ -2950,6 +3078,8 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 		return ec._Subscription_endless(ctx, fields[0])
 	case "silent":
 		return ec._Subscription_silent(ctx, fields[0])
+	case "journal":
+		return ec._Subscription_journal(ctx, fields[0])
 	case "half":
 		return ec._Subscription_half(ctx, fields[0])
 	case "broken":
@@ -2989,6 +3119,12 @@ func (ec *executionContext) _Tick(ctx context.Context, sel ast.SelectionSet, obj
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Tick_fails(ctx, field, obj)
+				})
+		case "counted":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Tick_counted(ctx, field, obj)
 				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))

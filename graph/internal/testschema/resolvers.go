@@ -21,6 +21,10 @@ const Secret = "dial tcp 10.0.0.7:5432: password authentication failed"
 type Resolvers struct {
 	// Producing counts the goroutines that feed a subscription.
 	Producing atomic.Int32
+	// Rendered counts the calls of Tick.counted.
+	Rendered atomic.Int32
+	// Journals are what the subscription journal reads.
+	Journals Journals
 }
 
 // Schema returns the executable schema.
@@ -35,7 +39,7 @@ func (r *Resolvers) Query() QueryResolver               { return query{} }
 func (r *Resolvers) Mutation() MutationResolver         { return mutation{} }
 func (r *Resolvers) Subscription() SubscriptionResolver { return subscription{r} }
 func (r *Resolvers) Item() ItemResolver                 { return item{} }
-func (r *Resolvers) Tick() TickResolver                 { return tick{} }
+func (r *Resolvers) Tick() TickResolver                 { return tick{r} }
 
 type query struct{}
 
@@ -84,7 +88,7 @@ type (
 	item         struct{}
 	mutation     struct{}
 	subscription struct{ *Resolvers }
-	tick         struct{}
+	tick         struct{ *Resolvers }
 )
 
 func items(prefix string, n int) []*Item {

@@ -1,0 +1,288 @@
+package graph
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/enrichd/enrichd/graph/live"
+	"github.com/enrichd/enrichd/graph/transport"
+	"github.com/enrichd/enrichd/internal/access"
+)
+
+// shares are the selections that somebody follows now.
+type shares struct {
+	mu sync.Mutex
+	by map[shareKey]*share
+	// running counts the goroutines that render.
+	running sync.WaitGroup
+}
+
+// shareKey is what must be equal for two subscribers to be sent the same bytes.
+type shareKey struct {
+	log any // which events
+	// text, operation and variables are what is selected of them.
+	text, operation, variables string
+	// who is what resolvers may look at: company, kind of key and scopes.
+	who string
+}
+
+// Subscribe implements transport.Sharer. Every subscriber passes the resolver, so that each is
+// authorised and finds its own position; the rendering of events is then shared.
+func (e *engine) Subscribe(ctx context.Context, op *graphql.OperationContext) (transport.Follower, graphql.ResponseHandler, context.Context) {
+	placed, place := live.Place(ctx)
+	next, placed := e.DispatchOperation(placed, op)
+	log := *place
+	if log == nil {
+		return nil, next, placed // refused, or not a resolver of the sharing kind
+	}
+	key := shareKey{
+		log: log.Key(), text: op.RawQuery, operation: op.OperationName,
+		variables: below(op), who: who(access.From(ctx)),
+	}
+	s, made := e.shares.take(key, func() *share { return newShare(ctx, e, key, op, log) })
+	f := &follower{share: s, at: log.From()}
+	f.until, f.over = log.Until()
+	head := log.Head()
+	if head != nil {
+		f.head = &transport.Result{Sequence: head.Sequence, Payload: e.render(ctx, op, head.Value)}
+	}
+	if !made {
+		s.reach(log)
+		log.Close() // the share's own place holds the log
+	}
+	return f, nil, ctx
+}
+
+// take finds the share of a key or makes it, and counts one more follower.
+func (s *shares) take(key shareKey, make func() *share) (_ *share, made bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.by[key]
+	if found == nil {
+		if s.by == nil {
+			s.by = map[shareKey]*share{}
+		}
+		found, made = make(), true
+		s.by[key] = found
+	}
+	found.followers++
+	return found, made
+}
+
+// drop counts a follower out; the last one ends the share.
+func (s *shares) drop(of *share) {
+	s.mu.Lock()
+	of.followers--
+	last := of.followers == 0
+	if last {
+		delete(s.by, of.key)
+	}
+	s.mu.Unlock()
+	if last {
+		of.cancel()
+		of.log.Close()
+	}
+}
+
+// share renders the events of one log for all who select the same of them.
+type share struct {
+	engine *engine
+	key    shareKey
+	// op is the first follower's; ctx carries its principal, and ends with the last follower.
+	op     *graphql.OperationContext
+	ctx    context.Context
+	cancel context.CancelFunc
+	log    live.Log
+	// followers is guarded by the shares' mu.
+	followers int
+
+	// rendering serialises rendering, which is in the log's order.
+	rendering sync.Mutex
+
+	mu      sync.Mutex
+	base    int // sequence before the first result
+	results []rendered
+	waiting []*follower
+	// stale is set when the log may have grown, busy while a goroutine looks.
+	stale, busy bool
+}
+
+type rendered struct {
+	payload []byte
+	last    bool
+}
+
+func newShare(ctx context.Context, e *engine, key shareKey, op *graphql.OperationContext, log live.Log) *share {
+	s := &share{engine: e, key: key, op: op, log: log, base: log.From()}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	log.Notify(s.grown)
+	s.grown()
+	return s
+}
+
+// grown has what is new in the log rendered. It does not block.
+func (s *share) grown() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = true
+	if s.busy || s.ctx.Err() != nil {
+		return
+	}
+	s.busy = true
+	s.engine.shares.running.Go(s.catchUp)
+}
+
+// wakeEvery is how many events are rendered before followers are told of them.
+const wakeEvery = 64
+
+// catchUp renders until there is nothing new.
+func (s *share) catchUp() {
+	for {
+		s.mu.Lock()
+		if !s.stale || s.ctx.Err() != nil {
+			s.busy = false
+			s.mu.Unlock()
+			return
+		}
+		s.stale = false
+		at := s.base + len(s.results)
+		s.mu.Unlock()
+		for events := range slices.Chunk(s.log.After(at), wakeEvery) {
+			batch := s.renderAll(events)
+			s.mu.Lock()
+			s.results = append(s.results, batch...)
+			waiting := slices.Clone(s.waiting)
+			s.mu.Unlock()
+			for _, f := range waiting {
+				f.waiter.Wake()
+			}
+		}
+	}
+}
+
+// reach renders what lies between an older position and the first result. log holds those events.
+func (s *share) reach(log live.Log) {
+	from := log.From()
+	s.mu.Lock()
+	base := s.base
+	s.mu.Unlock()
+	if from >= base {
+		return
+	}
+	older := s.renderAll(log.After(from)[:base-from])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.base > from { // else another follower was faster
+		s.results = append(older[:s.base-from:s.base-from], s.results...)
+		s.base = from
+	}
+}
+
+func (s *share) renderAll(events []live.Event) []rendered {
+	s.rendering.Lock()
+	defer s.rendering.Unlock()
+	out := make([]rendered, 0, len(events))
+	for _, ev := range events {
+		out = append(out, rendered{s.engine.render(s.ctx, s.op, ev.Value), ev.Last})
+	}
+	return out
+}
+
+// render runs the operation over one event.
+func (e *engine) render(ctx context.Context, op *graphql.OperationContext, event any) (payload []byte) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err := e.present(ctx, e.PresentRecoveredError(ctx, cause))
+			payload = transport.Encode(&graphql.Response{Errors: gqlerror.List{err}})
+		}
+	}()
+	ctx, cancel := context.WithTimeout(live.Value(ctx, event), e.timeout)
+	defer cancel()
+	next, ctx := e.DispatchOperation(ctx, op)
+	resp := next(ctx)
+	if resp == nil { // nobody follows any more
+		resp = &graphql.Response{Errors: gqlerror.List{transport.Error(transport.CodeUnavailable, "the operation was cancelled")}}
+	}
+	return transport.Encode(resp)
+}
+
+// follower is one subscriber's place in a share. The share's mu guards it.
+type follower struct {
+	share *share
+	head  *transport.Result
+	// at is the sequence that was taken last; the first last result at or behind until ends the subscription.
+	at, until int
+	over      bool
+	closed    bool
+	place     int // in share.waiting
+	waiter    transport.Waiter
+}
+
+// Start implements transport.Follower.
+func (f *follower) Start(w transport.Waiter) {
+	s := f.share
+	s.mu.Lock()
+	if f.closed {
+		s.mu.Unlock()
+		return
+	}
+	f.waiter, f.place = w, len(s.waiting)
+	s.waiting = append(s.waiting, f)
+	something := f.head != nil || f.over || f.at < s.base+len(s.results)
+	s.mu.Unlock()
+	if something {
+		w.Wake()
+	}
+}
+
+// Take implements transport.Follower.
+func (f *follower) Take(buf []transport.Result, max int) (_ []transport.Result, done bool) {
+	s := f.share
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.closed {
+		return buf, false
+	}
+	size := 0
+	if f.head != nil {
+		buf, size = append(buf, *f.head), len(f.head.Payload)
+		f.head = nil
+	}
+	if f.over {
+		return buf, true
+	}
+	for size < max && f.at < s.base+len(s.results) {
+		r := s.results[f.at-s.base]
+		f.at++
+		buf = append(buf, transport.Result{Sequence: f.at, Payload: r.payload})
+		size += len(r.payload)
+		if r.last && f.at >= f.until {
+			return buf, true
+		}
+	}
+	return buf, false
+}
+
+// Close implements transport.Follower.
+func (f *follower) Close() {
+	s := f.share
+	s.mu.Lock()
+	if f.closed {
+		s.mu.Unlock()
+		return
+	}
+	f.closed = true
+	if f.waiter != nil {
+		end := len(s.waiting) - 1
+		s.waiting[f.place] = s.waiting[end]
+		s.waiting[f.place].place = f.place
+		s.waiting[end] = nil
+		s.waiting = s.waiting[:end]
+	}
+	s.mu.Unlock()
+	s.engine.shares.drop(s)
+}

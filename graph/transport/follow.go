@@ -1,0 +1,46 @@
+package transport
+
+import (
+	"context"
+
+	"github.com/99designs/gqlgen/graphql"
+)
+
+// Sharer is an executor that can let subscribers share rendered results.
+type Sharer interface {
+	graphql.GraphExecutor
+	// Subscribe starts a subscription. A follower is returned when its results
+	// are shared; the caller closes it. Otherwise next gives them one by one, under ctx.
+	Subscribe(ctx context.Context, op *graphql.OperationContext) (f Follower, next graphql.ResponseHandler, _ context.Context)
+}
+
+// Follower is one subscriber's place in a log of rendered results.
+type Follower interface {
+	// Start has w woken, once or more, whenever there is something to take: at once if there is by now.
+	Start(w Waiter)
+	// Take appends the next results to buf, about max bytes of them; done means that none will follow.
+	Take(buf []Result, max int) (_ []Result, done bool)
+	// Close gives the place up; it may be called more than once.
+	Close()
+}
+
+// Waiter is who reads from a follower. Wake does not block.
+type Waiter interface{ Wake() }
+
+// Result is one rendered result, shared by all who follow; nobody writes to Payload.
+type Result struct {
+	Sequence int
+	Payload  []byte
+}
+
+// subscribe starts a subscription, shared if it can be.
+func subscribe(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (Follower, graphql.ResponseHandler, context.Context) {
+	if s, ok := exec.(Sharer); ok {
+		return s.Subscribe(ctx, op)
+	}
+	next, ctx := exec.DispatchOperation(ctx, op)
+	return nil, next, ctx
+}
+
+// Encode renders a result once; every transport frames these same bytes.
+func Encode(resp *graphql.Response) []byte { return encode(resp) }
