@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 
@@ -23,11 +24,51 @@ func Auth(ctx context.Context, _ any, next graphql.Resolver, scope access.Scope)
 	return next(ctx)
 }
 
-// Announced handles wake-ups: the sockets of a revoked key are closed.
+// recheckWithin bounds one look at the keys of live connections; recheckTries is
+// how often it is tried, a moment apart, since what cut the announcements off may have cut off the database.
+const (
+	recheckWithin = 5 * time.Second
+	recheckTries  = 10
+	recheckPause  = 500 * time.Millisecond
+)
+
+// Announced handles wake-ups: the connections of a revoked key are closed. nil
+// says that announcements may have been lost: every key that holds a connection is looked at again.
 func (s *Server) Announced(ids []string) {
+	if ids == nil {
+		s.streams.Go(s.recheck)
+		return
+	}
 	for _, id := range ids {
 		if key, revoked := strings.CutPrefix(id, access.RevokedPrefix); revoked {
 			s.CloseKey(key)
 		}
+		if key, resumed := strings.CutPrefix(id, access.ResumedPrefix); resumed {
+			s.streams.ReopenKey(key)
+		}
+	}
+}
+
+// recheck closes the connections of keys that no longer hold.
+func (s *Server) recheck() {
+	keys := s.streams.Keys()
+	if s.o.Recheck == nil || len(keys) == 0 {
+		return
+	}
+	for try := 1; ; try++ {
+		ctx, cancel := context.WithTimeout(context.Background(), recheckWithin)
+		ended, err := s.o.Recheck(ctx, keys)
+		cancel()
+		for _, key := range ended {
+			s.CloseKey(key)
+		}
+		if err == nil {
+			return
+		}
+		s.o.Log.Warn("graphql: the keys of live connections could not be looked at", "try", try, "err", err)
+		if try == recheckTries || s.streams.Draining() {
+			return
+		}
+		time.Sleep(recheckPause)
 	}
 }

@@ -77,8 +77,8 @@ func TestCost(t *testing.T) {
 	t.Run("charges the caller's bucket before anything runs", func(t *testing.T) {
 		t.Parallel()
 		var charged int64
-		e := NewServer(Options{Schema: testschema.New(), Charge: func(_ context.Context, cost int64) (*Budget, error) {
-			if charged += cost; charged > 5 {
+		e := NewServer(Options{Schema: testschema.New(), Charge: func(_ context.Context, op Operation) (*Budget, error) {
+			if charged += op.Cost; charged > 5 {
 				return nil, transport.Refusal{Status: 429, Code: transport.CodeRateLimited, Message: "empty", RetryAfter: time.Second, Extra: map[string]any{"retryAfterMs": 1000}}
 			}
 			return &Budget{Remaining: 5 - charged, Capacity: 5, RestorePerSecond: 1}, nil

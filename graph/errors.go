@@ -14,6 +14,7 @@ import (
 	"github.com/enrichd/enrichd/graph/transport"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/ident"
+	"github.com/enrichd/enrichd/internal/limit"
 )
 
 // Unauthenticated is what Options.Authenticate answers when the caller has no
@@ -87,9 +88,13 @@ func classify(err error, from *gqlerror.Error, ext map[string]any) (code, messag
 	var (
 		forbidden fault.Forbidden
 		refusal   transport.Refusal
+		exceeded  limit.Exceeded
 		number    *graphql.IntegerError
 	)
 	users, rest := fault.Users(err)
+	if errors.As(err, &exceeded) {
+		err = rateLimited(exceeded)
+	}
 	switch {
 	case errors.As(err, &refusal):
 		for k, v := range refusal.Extra {

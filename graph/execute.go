@@ -32,7 +32,7 @@ type engine struct {
 	lim        Limits
 	suggest    bool
 	introspect func(ctx context.Context) bool
-	charge     func(ctx context.Context, cost int64) (*Budget, error)
+	charge     func(ctx context.Context, op Operation) (*Budget, error)
 	documents  *cache[*document] // by text
 	persisted  *cache[*document] // by SHA-256 of the text, in hexadecimal
 	present    graphql.ErrorPresenterFunc
@@ -106,7 +106,7 @@ func (e *engine) CreateOperationContext(ctx context.Context, p *graphql.RawParam
 	}
 	spent := Spent{Requested: price}
 	if e.charge != nil {
-		budget, err := e.charge(ctx, price)
+		budget, err := e.charge(ctx, Operation{Type: op.Operation.Operation, Cost: price, Fields: rootFields(op.Operation.SelectionSet)})
 		if err != nil {
 			return op, gqlerror.List{e.present(ctx, err)}
 		}

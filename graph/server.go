@@ -16,6 +16,7 @@ import (
 
 	"github.com/enrichd/enrichd/graph/transport"
 	"github.com/enrichd/enrichd/internal/access"
+	"github.com/enrichd/enrichd/internal/limit"
 )
 
 // Options are what NewServer needs. Only Schema and Authenticate must be given.
@@ -29,10 +30,15 @@ type Options struct {
 	// a transport.Refusal to choose the answer; any other means that we could
 	// not find out, and is answered with UNAVAILABLE.
 	Authenticate func(ctx context.Context, token string, r *http.Request) (context.Context, error)
-	// Admit may refuse a request or socket that has signed in, before anything is parsed; nil admits all.
-	Admit func(ctx context.Context, r *http.Request) error
-	// Charge takes the cost of an operation from the caller's bucket before it runs; nil charges nothing.
-	Charge func(ctx context.Context, cost int64) (*Budget, error)
+	// Admit may refuse a request or socket that has signed in, before anything
+	// is parsed, with a limit.Exceeded for instance; nil admits all. header is the
+	// answer's, for the caller's limits, and nil on a socket.
+	Admit func(ctx context.Context, r *http.Request, header http.Header) error
+	// Charge takes what an operation costs from the caller's buckets before it runs; nil charges nothing.
+	Charge func(ctx context.Context, op Operation) (*Budget, error)
+	// Recheck says which of the keys no longer hold; it is asked about the keys of
+	// live connections when announcements of revoked ones may have been lost. nil asks nothing.
+	Recheck func(ctx context.Context, keyIDs []string) (ended []string, err error)
 	// Introspect says who may read the schema; nil is scope ADMIN, and everybody when Dev is set.
 	Introspect func(ctx context.Context) bool
 	Log        *slog.Logger
@@ -172,7 +178,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) signedIn(w http.ResponseWriter, r *http.Request) {
-	ctx, err := s.admit(r.Context(), bearer(r.Header.Get("Authorization")), r)
+	ctx, err := s.admit(r.Context(), bearer(r.Header.Get("Authorization")), r, w.Header())
 	if err != nil {
 		transport.Refuse(w, r, err)
 		return
@@ -189,10 +195,10 @@ func (s *Server) signedIn(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit signs a caller in and asks whether it may go on.
-func (s *Server) admit(ctx context.Context, token string, r *http.Request) (context.Context, error) {
+func (s *Server) admit(ctx context.Context, token string, r *http.Request, header http.Header) (context.Context, error) {
 	ctx, err := s.o.Authenticate(ctx, token, r)
 	if err == nil && s.o.Admit != nil {
-		err = s.o.Admit(ctx, r)
+		err = s.o.Admit(ctx, r, header)
 	}
 	if err == nil {
 		return ctx, nil
@@ -215,7 +221,7 @@ func (s *Server) init(ctx context.Context, r *http.Request, payload map[string]a
 			r.Header.Set("Authorization", "Bearer "+text)
 		}
 	}
-	ctx, err := s.admit(ctx, bearer(r.Header.Get("Authorization")), r)
+	ctx, err := s.admit(ctx, bearer(r.Header.Get("Authorization")), r, nil)
 	if err != nil {
 		return nil, transport.Identity{}, err
 	}
@@ -249,6 +255,10 @@ func (s *Server) refusal(ctx context.Context, err error) transport.Refusal {
 	if errors.As(err, &chosen) {
 		return chosen
 	}
+	var exceeded limit.Exceeded
+	if errors.As(err, &exceeded) {
+		return rateLimited(exceeded)
+	}
 	shown := s.engine.present(ctx, err)
 	if transport.CodeOf(shown) == transport.CodeForbidden {
 		return transport.Refusal{Status: http.StatusForbidden, Code: transport.CodeForbidden, Message: shown.Message, Extra: shown.Extensions}
@@ -279,7 +289,8 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy")
+	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit-Minute, X-RateLimit-Limit-Hour, "+
+		"X-RateLimit-Remaining-Minute, X-RateLimit-Remaining-Hour, X-RateLimit-Reset-Minute, X-RateLimit-Reset-Hour")
 	if r.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", "GET, POST")
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Last-Event-ID, Enrichd-Company, GraphQL-Client-Name, GraphQL-Client-Version")

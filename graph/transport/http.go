@@ -83,6 +83,7 @@ func respond(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor,
 	op, errs := exec.CreateOperationContext(ctx, p)
 	if len(errs) > 0 {
 		resp := exec.DispatchError(graphql.WithOperationContext(ctx, op), errs)
+		announceRetry(w, resp.Errors)
 		write(w, media, statusOf(resp.Errors, media), encode(resp))
 		return
 	}
@@ -101,6 +102,15 @@ func respond(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor,
 		status = statusOf(resp.Errors, media)
 	}
 	write(w, media, status, encode(resp))
+}
+
+// announceRetry sets Retry-After when the bucket of an operation was empty.
+func announceRetry(w http.ResponseWriter, errs gqlerror.List) {
+	for _, err := range errs {
+		if ms, ok := err.Extensions["retryAfterMs"].(int64); ok && CodeOf(err) == CodeRateLimited {
+			w.Header().Set("Retry-After", strconv.FormatInt(max(1, (ms+999)/1000), 10))
+		}
+	}
 }
 
 // once runs a query or mutation to its answer, which is never nil.

@@ -266,7 +266,7 @@ func TestPOST(t *testing.T) {
 	t.Run("lets a hook refuse who has signed in, before anything is parsed", func(t *testing.T) {
 		t.Parallel()
 		_, url := serve(t, func(o *graph.Options) {
-			o.Admit = func(context.Context, *http.Request) error {
+			o.Admit = func(context.Context, *http.Request, http.Header) error {
 				return transport.Refusal{Status: 429, Code: transport.CodeRateLimited, Message: "slow down", RetryAfter: 1500 * time.Millisecond, Extra: map[string]any{"retryAfterMs": 1500}}
 			}
 		})

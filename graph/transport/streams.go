@@ -2,6 +2,8 @@ package transport
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,8 +37,11 @@ type Streams struct {
 	mu        sync.Mutex
 	open      map[stream]Identity
 	companies map[string]int
-	draining  bool
-	running   sync.WaitGroup
+	// ended are the keys that CloseKey was told of within the last signInTime: whoever
+	// signed in with one just before must not slip past it.
+	ended    map[string]time.Time
+	draining bool
+	running  sync.WaitGroup
 }
 
 // errDraining and errFull turn new streams away.
@@ -45,6 +50,11 @@ var (
 	errFull     = Refusal{Status: 503, Code: CodeUnavailable, Message: "too many connections", RetryAfter: 5 * time.Second}
 	errTooMany  = Refusal{Status: 429, Code: CodeRateLimited, Message: "the company has too many live connections", RetryAfter: 5 * time.Second}
 )
+
+// signInTime is longer than signing in takes.
+const signInTime = 10 * time.Second
+
+var errRevoked = Refusal{Status: 403, Code: CodeUnauthenticated, Message: "the API key no longer holds"}
 
 // Draining reports whether Drain was called.
 func (s *Streams) Draining() bool {
@@ -85,6 +95,9 @@ func (s *Streams) identify(st stream, id Identity) error {
 	if _, open := s.open[st]; !open {
 		return nil
 	}
+	if at, ended := s.ended[id.Key]; ended && time.Since(at) < signInTime {
+		return errRevoked
+	}
 	if s.MaxPerCompany > 0 && id.Company != "" && s.companies[id.Company] >= s.MaxPerCompany {
 		return errTooMany
 	}
@@ -120,12 +133,34 @@ func (s *Streams) spawn(f func()) {
 	}()
 }
 
+// Go runs f in a goroutine that Drain waits for.
+func (s *Streams) Go(f func()) { s.spawn(f) }
+
+// Keys lists the keys that hold streams, each once, in no order.
+func (s *Streams) Keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[string]bool{}
+	for _, id := range s.open {
+		if id.Key != "" {
+			seen[id.Key] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
 // CloseKey ends every stream of the key and returns how many there were.
 func (s *Streams) CloseKey(key string) int {
 	if key == "" {
 		return 0
 	}
 	s.mu.Lock()
+	now := time.Now()
+	maps.DeleteFunc(s.ended, func(_ string, at time.Time) bool { return now.Sub(at) >= signInTime })
+	if s.ended == nil {
+		s.ended = map[string]time.Time{}
+	}
+	s.ended[key] = now
 	var ended []stream
 	for st, id := range s.open {
 		if id.Key == key {
@@ -137,6 +172,13 @@ func (s *Streams) CloseKey(key string) int {
 		st.revoke()
 	}
 	return len(ended)
+}
+
+// ReopenKey says that a key that was closed holds again.
+func (s *Streams) ReopenKey(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ended, key)
 }
 
 // Drain turns new streams away and ends the open ones, spread evenly over

@@ -225,8 +225,12 @@ func (s *Service) Revoke(ctx context.Context, companyID, id string) (*Key, error
 	return k, nil
 }
 
-// RevokedPrefix begins the wake-up id that announces a revoked or suspended key.
-const RevokedPrefix = "key:"
+// RevokedPrefix begins the wake-up id that announces a revoked or suspended key,
+// ResumedPrefix that of one that holds again.
+const (
+	RevokedPrefix = "key:"
+	ResumedPrefix = "key-resumed:"
+)
 
 // ParseScope reads a scope in any of its spellings: enrich:read, read:enrich, ENRICH_READ.
 func ParseScope(s string) (Scope, bool) {
