@@ -126,21 +126,24 @@ func (c caller) started(t *testing.T, ids []string, webhook string) string {
 	return out.RequestID
 }
 
-// poll asks for the results until they are there, and returns that answer and how many times it was told to wait.
-func (c caller) poll(t *testing.T, run string) (final reply, processing int) {
+// poll asks for the results, waits for the end of the run if it is told to wait,
+// and asks again; so that no test runs into the limit on polling.
+func (c caller) poll(t *testing.T, run string) (final reply, waited bool) {
 	t.Helper()
-	eventually(t, patience, "the results of "+run, func() bool {
-		final = c.send(t, "GET", "/sourcing/enrich/"+run+"/results", nil)
-		if final.status == http.StatusAccepted {
-			processing++
-			return false
+	ask := func() reply { return c.send(t, "GET", "/sourcing/enrich/"+run+"/results", nil) }
+	if final = ask(); final.status == http.StatusAccepted {
+		var body map[string]any
+		final.decode(t, &body)
+		if body["success"] != true || body["requestId"] != run || body["status"] != "processing" || len(body) != 5 || final.header.Get("Retry-After") == "" {
+			t.Errorf("while it is processing: %s", final.body)
 		}
-		return true
-	})
+		c.follow(t, run, nil).all(t)
+		waited, final = true, ask()
+	}
 	if final.status != http.StatusOK {
 		t.Fatalf("results of %s: %d %s", run, final.status, final.body)
 	}
-	return final, processing
+	return final, waited
 }
 
 // graphError is one error of a GraphQL answer.

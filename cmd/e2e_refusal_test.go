@@ -332,7 +332,7 @@ func TestAcceptedOddities(t *testing.T) {
 	})
 	t.Run("a run of nobody but strangers ends at once", func(t *testing.T) {
 		id := me.started(t, []string{theirs}, "")
-		if polled, processing := me.poll(t, id); processing != 0 || !bytes.Contains(polled.body, []byte("PROFILE_NOT_FOUND")) {
+		if polled, waited := me.poll(t, id); waited || !bytes.Contains(polled.body, []byte("PROFILE_NOT_FOUND")) {
 			t.Errorf("%s", polled.body)
 		}
 		expectWhole(t, me.follow(t, id, new(int)).all(t), 1)

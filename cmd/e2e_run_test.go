@@ -41,8 +41,8 @@ func TestRun(t *testing.T) {
 	}
 	zero := 0
 	live := me.follow(t, accepted.RequestID, &zero)
-	polled, processing := me.poll(t, accepted.RequestID)
-	if processing == 0 {
+	polled, waited := me.poll(t, accepted.RequestID)
+	if !waited {
 		t.Error("polling was never told that the run is processing")
 	}
 	t.Run("streams what is stored, once and in order", func(t *testing.T) {
