@@ -64,10 +64,25 @@ type Key struct {
 	RevokedAt       *time.Time `bun:"revoked_at"`
 }
 
-// Principal is who is asking: one key of one company.
+// Principal is who is asking: one key, acting for one company.
 type Principal struct {
 	Company Company
 	Key     Key
+	// managed are the companies that a managing key acts for.
+	managed []*Company
+}
+
+// AuditLine is one thing that happened to a key. Lines are never changed.
+type AuditLine struct {
+	bun.BaseModel `bun:"table:key_audit,alias:ka"`
+
+	ID        int64     `bun:"id,pk,autoincrement"`
+	KeyID     string    `bun:"key_id"`
+	CompanyID string    `bun:"company_id"`
+	Action    string    `bun:"action"`
+	Actor     string    `bun:"actor"` // the key that did it, or "cli"
+	Detail    string    `bun:"detail"`
+	At        time.Time `bun:"at,nullzero,default:now()"`
 }
 
 // Can reports whether the principal's key covers scope.

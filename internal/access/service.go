@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/ident"
-	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/seal"
 	"github.com/enrichd/enrichd/internal/wake"
 )
@@ -24,6 +24,16 @@ type Service struct {
 	Store Store
 	Box   *seal.Box
 	Wake  wake.Waker
+	Log   *slog.Logger // nil is slog.Default()
+	// Peppers are the versions in force, newest first; see ParsePeppers.
+	Peppers []Pepper
+	// Proxies are trusted to say where a request comes from.
+	Proxies Proxies
+	// Failures is how many failed sign-ins one address may have a minute; 0 is DefaultFailures.
+	Failures int
+
+	cache    cache
+	failures failures
 }
 
 // ErrInvalidKey says that a key is missing, unknown, revoked or expired; which
@@ -31,7 +41,11 @@ type Service struct {
 var ErrInvalidKey = errors.New("The provided API key is invalid or has been revoked") //nolint:staticcheck // the contract's own words
 
 // Suspended says that a key is known but suspended.
-type Suspended struct{ At time.Time }
+type Suspended struct {
+	At time.Time
+	// Reason is what the operator wrote for the caller, "" for nothing.
+	Reason string
+}
 
 // Error returns the older contract's message.
 func (Suspended) Error() string { return "This API key has been suspended" }
@@ -40,44 +54,87 @@ func (Suspended) Error() string { return "This API key has been suspended" }
 const lastUsedEvery = time.Minute
 
 // Authenticate turns a key into a principal. addr is the caller's address, for
-// keys that are bound to networks. Known and unknown keys cost one query each.
+// keys that are bound to networks, and to count failures by. Errors are
+// ErrInvalidKey, Suspended, TooManyFailures and fault.Forbidden; any other says
+// that we could not find out. Known and unknown keys cost one query each, and a
+// known one none while it is cached.
 func (s *Service) Authenticate(ctx context.Context, token string, addr netip.Addr) (*Principal, error) {
+	if token == "" {
+		return nil, ErrInvalidKey // nobody has tried a key
+	}
+	now, allowed := time.Now(), s.Failures
+	if allowed == 0 {
+		allowed = DefaultFailures
+	}
 	if !plausible(token) {
-		return nil, ErrInvalidKey
+		return nil, s.failures.fail(addr, allowed, now, ErrInvalidKey)
 	}
-	digest := s.Box.Digest("api key", []byte(token))
-	p, err := s.Store.principal(ctx, s.DB, digest)
-	if err != nil {
-		return nil, err
+	digests := s.digests(token)
+	p, touch := s.cache.get(digests[0].digest, now)
+	if p == nil {
+		if err := s.failures.mayLook(addr, allowed, now); err != nil {
+			return nil, err
+		}
+		var err error
+		if p, touch, err = s.look(ctx, digests, now); err != nil {
+			return nil, err
+		}
 	}
-	if p == nil || subtle.ConstantTimeCompare(p.Key.Digest, digest) != 1 {
-		return nil, ErrInvalidKey
+	if p == nil {
+		return nil, s.failures.fail(addr, allowed, now, ErrInvalidKey)
 	}
-	if err := p.Key.usable(time.Now()); err != nil {
-		return nil, err
+	if err := p.Key.usable(now); err != nil {
+		return nil, s.failures.fail(addr, allowed, now, err)
 	}
 	if !p.Key.allows(addr) {
 		return nil, fault.Forbidden{Message: "Access denied"}
 	}
-	if p.Key.LastUsedAt == nil || time.Since(*p.Key.LastUsedAt) > lastUsedEvery {
+	if touch {
 		if err := s.Store.touch(ctx, s.DB, p.Key.ID, lastUsedEvery); err != nil {
-			return nil, err
+			s.log().WarnContext(ctx, "the last use of a key was not noted", "key_id", p.Key.ID, "err", err)
 		}
 	}
 	return p, nil
 }
 
-// Recheck reports why a principal that was authenticated earlier may no longer
-// act: for sockets, which live on.
-func (s *Service) Recheck(ctx context.Context, p *Principal) error {
-	now, err := s.Store.principal(ctx, s.DB, p.Key.Digest)
-	switch {
-	case err != nil:
-		return err
-	case now == nil:
-		return ErrInvalidKey
+// look reads a principal and keeps it; nil when no key has one of the digests.
+func (s *Service) look(ctx context.Context, digests []peppered, now time.Time) (p *Principal, touch bool, err error) {
+	mark := s.cache.mark()
+	p, err = s.Store.principal(ctx, s.DB, digests)
+	if err != nil || p == nil {
+		return nil, false, err
 	}
-	return now.Key.usable(time.Now())
+	known := slices.ContainsFunc(digests, func(d peppered) bool { return subtle.ConstantTimeCompare(p.Key.Digest, d.digest) == 1 })
+	if !known {
+		return nil, false, nil
+	}
+	if newest := digests[0]; p.Key.Pepper != newest.version && p.Key.usable(now) == nil {
+		if err := s.Store.repepper(ctx, s.DB, p.Key.ID, p.Key.Digest, newest); err != nil {
+			s.log().WarnContext(ctx, "a key stays under an older pepper", "key_id", p.Key.ID, "err", err)
+		}
+	}
+	used := now
+	if touch = p.Key.LastUsedAt == nil || now.Sub(*p.Key.LastUsedAt) > lastUsedEvery; !touch {
+		used = *p.Key.LastUsedAt
+	}
+	s.cache.put(digests[0].digest, p, mark, now, used)
+	return p, touch, nil
+}
+
+// Ended says which of the keys no longer hold: for sockets, which live on.
+func (s *Service) Ended(ctx context.Context, keyIDs []string) ([]string, error) {
+	holding, err := s.Store.holding(ctx, s.DB, keyIDs)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(keyIDs), func(id string) bool { return slices.Contains(holding, id) }), nil
+}
+
+func (s *Service) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.Default()
+	}
+	return s.Log
 }
 
 func (k *Key) usable(now time.Time) error {
@@ -85,7 +142,11 @@ func (k *Key) usable(now time.Time) error {
 	case k.RevokedAt != nil, k.ExpiresAt != nil && !now.Before(*k.ExpiresAt):
 		return ErrInvalidKey
 	case k.SuspendedAt != nil:
-		return Suspended{At: *k.SuspendedAt}
+		out := Suspended{At: *k.SuspendedAt}
+		if k.SuspendedReason != nil {
+			out.Reason = *k.SuspendedReason
+		}
+		return out
 	}
 	return nil
 }
@@ -115,6 +176,9 @@ func (k *Key) allows(addr netip.Addr) bool {
 func parseNetwork(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "/") {
 		p, err := netip.ParsePrefix(s)
+		if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
 		return p.Masked(), err
 	}
 	a, err := netip.ParseAddr(s)
@@ -153,84 +217,6 @@ func (s *Service) Companies(ctx context.Context) ([]*Company, error) {
 func (s *Service) Company(ctx context.Context, id string) (*Company, error) {
 	return s.Store.company(ctx, s.DB, id)
 }
-
-// NewKey says what a key shall be.
-type NewKey struct {
-	CompanyID  string
-	Label      string
-	Test       bool
-	Scopes     []Scope
-	AllowedIPs []string
-	ExpiresAt  *time.Time
-}
-
-// CreateKey makes a key and returns it with its secret, which is shown this once.
-func (s *Service) CreateKey(ctx context.Context, in NewKey) (*Key, string, error) {
-	if err := fault.Text("label", in.Label, 200); err != nil {
-		return nil, "", err
-	}
-	if len(in.Scopes) == 0 {
-		return nil, "", fault.Invalid("scopes", "must name at least one scope")
-	}
-	for _, scope := range in.Scopes {
-		if !slices.Contains(Scopes, scope) {
-			return nil, "", fault.Invalid("scopes", "knows no scope %q", scope)
-		}
-	}
-	for _, network := range in.AllowedIPs {
-		if _, err := parseNetwork(network); err != nil {
-			return nil, "", fault.Invalid("allowedIPs", "%q is no address and no CIDR range", network)
-		}
-	}
-	if in.ExpiresAt != nil && !in.ExpiresAt.After(time.Now()) {
-		return nil, "", fault.Invalid("expiresAt", "has passed already")
-	}
-	c, err := s.Store.company(ctx, s.DB, in.CompanyID)
-	if err != nil {
-		return nil, "", err
-	}
-	if c == nil {
-		return nil, "", fault.NotFound{Head: fault.Head{Message: "no such company", Field: []string{"companyId"}}, Type: "Company", ID: in.CompanyID}
-	}
-	token := newToken(in.Test)
-	k := &Key{
-		ID: ident.NewUUID(), CompanyID: in.CompanyID, Label: in.Label, Prefix: token[:shownChars],
-		Digest: s.Box.Digest("api key", []byte(token)), Test: in.Test, Scopes: in.Scopes,
-		AllowedIPs: append([]string{}, in.AllowedIPs...), ExpiresAt: in.ExpiresAt,
-		CreatedAt: time.Now().UTC().Truncate(time.Microsecond),
-	}
-	return k, token, s.Store.insertKey(ctx, s.DB, k)
-}
-
-// Keys lists a company's keys, revoked ones included, oldest first.
-func (s *Service) Keys(ctx context.Context, companyID string) ([]*Key, error) {
-	return s.Store.keys(ctx, s.DB, companyID)
-}
-
-// Revoke ends a key for good; its sockets close soon after, on every node.
-// Revoking twice changes nothing. companyID "" is an operator, who reaches every company's keys.
-func (s *Service) Revoke(ctx context.Context, companyID, id string) (*Key, error) {
-	var k *Key
-	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) (err error) {
-		k, err = s.Store.revoke(ctx, tx, companyID, id)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if k == nil {
-		return nil, fault.NotFound{Head: fault.Head{Message: "no such key", Field: []string{"id"}}, Type: "ApiKey", ID: id}
-	}
-	s.Wake.Publish(RevokedPrefix + k.ID)
-	return k, nil
-}
-
-// RevokedPrefix begins the wake-up id that announces a revoked or suspended key,
-// ResumedPrefix that of one that holds again.
-const (
-	RevokedPrefix = "key:"
-	ResumedPrefix = "key-resumed:"
-)
 
 // ParseScope reads a scope in any of its spellings: enrich:read, read:enrich, ENRICH_READ.
 func ParseScope(s string) (Scope, bool) {
