@@ -109,7 +109,9 @@ func (s *Service) ActivityEnd(ctx context.Context) (cursor string, err error) {
 	return activityCursor(last), err
 }
 
-func activityCursor(sequence int64) string { return page.Encode("activity." + strconv.FormatInt(sequence, 10)) }
+func activityCursor(sequence int64) string {
+	return page.Encode("activity." + strconv.FormatInt(sequence, 10))
+}
 
 func activityPlace(cursor string) (int64, error) {
 	key, err := page.Args{After: cursor}.Position()

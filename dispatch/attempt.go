@@ -33,6 +33,9 @@ var keptHeaders = []string{"Content-Type", "Content-Length", "Date", "Location",
 type step struct {
 	Done  bool
 	Again time.Duration
+	// Tried says that an attempt was made and recorded, and Failed and Took how it went.
+	Tried, Failed bool
+	Took          time.Duration
 }
 
 // deliver makes one attempt of a delivery, if it is due and nobody else is at
@@ -40,11 +43,7 @@ type step struct {
 // fault of ours, and the attempt is made again. job is the River job that runs.
 func (s *Service) deliver(ctx context.Context, id string, job int64) (step, error) {
 	config := s.Config.withDefaults()
-	var a *admission
-	err := s.briefly(ctx, func(ctx context.Context) (err error) {
-		a, err = s.store.admit(ctx, s.DB, id, job, ident.NewUUID(), config.MaxAge)
-		return err
-	})
+	a, err := s.admit(ctx, id, job, config)
 	if err != nil {
 		return step{}, err
 	}
@@ -59,20 +58,27 @@ func (s *Service) deliver(ctx context.Context, id string, job int64) (step, erro
 		return step{}, s.briefly(ctx, func(ctx context.Context) error { return s.store.release(ctx, s.DB, a) })
 	}
 	p := policy{Curve: config.Curve, MaxRetries: a.MaxRetries, MaxAge: config.MaxAge}
-	v := p.judge(r, a.Number, time.Duration(a.AgeSeconds*float64(time.Second)), time.Now(), rand.Float64())
-	recorded := false
-	err = s.briefly(ctx, func(ctx context.Context) (err error) {
-		recorded, err = s.store.record(ctx, s.DB, a, log, v)
-		return err
-	})
+	v := p.judge(r, a.Number-a.Before, seconds(a.AgeSeconds), time.Now(), rand.Float64())
+	c, err := s.record(ctx, a, log, v, config)
 	if err != nil {
 		return step{}, err
 	}
-	s.tell(ctx, a, log, v, recorded)
-	if !recorded {
+	s.tell(ctx, a, log, v, c)
+	if !c.Recorded {
 		return s.turnedAway(ctx, id, config)
 	}
-	return step{Done: v.Status != DeliveryRetrying, Again: v.Delay}, nil
+	return step{
+		Done: v.Status != DeliveryRetrying, Again: v.Delay,
+		Tried: true, Failed: v.Status != DeliveryDelivered, Took: time.Duration(log.DurationMillis) * time.Millisecond,
+	}, nil
+}
+
+func (s *Service) admit(ctx context.Context, id string, job int64, config Config) (a *admission, err error) {
+	err = s.briefly(ctx, func(ctx context.Context) (err error) {
+		a, err = s.store.admit(ctx, s.DB, id, job, ident.NewUUID(), config.MaxAge)
+		return err
+	})
+	return a, err
 }
 
 // turnedAway finds out why a delivery may not be attempted now. A job that
@@ -88,15 +94,64 @@ func (s *Service) turnedAway(ctx context.Context, id string, config Config) (nex
 			next.Done = true
 		case why.Lease > 0:
 			next.Again = seconds(why.Lease) + time.Duration(rand.Int64N(int64(time.Second)))
-		case why.Hopeless:
+		case why.Hopeless, why.Old:
 			next.Done = true
-			return s.store.giveUp(ctx, s.DB, id)
-		default: // not yet due, or admissible again by now
-			next.Again = max(0, seconds(why.Due))
+			return s.giveUp(ctx, id, why)
+		case why.Due > 0: // not yet due
+			next.Again = seconds(why.Due)
+		case why.Circuit != CircuitClosed:
+			next.Again, err = s.heldBack(ctx, id, why, config.Circuit)
+			return err
+		default: // admissible again by now
 		}
 		return nil
 	})
 	return next, err
+}
+
+// heldBack makes the delivery the probe of its open circuit, and then it is to
+// look again at once; or it holds the delivery, and says for how long.
+func (s *Service) heldBack(ctx context.Context, id string, why *refusal, rule CircuitRule) (again time.Duration, err error) {
+	if why.Probe != nil && *why.Probe <= 0 {
+		if won, err := s.store.probe(ctx, s.DB, id, why.WebhookID); err != nil || won {
+			return 0, err
+		}
+	}
+	if why.Status != DeliveryHeld {
+		if held, err := s.store.hold(ctx, s.DB, id, why.WebhookID); err != nil || !held {
+			return 0, err // the circuit closed meanwhile
+		}
+	}
+	if why.Probe == nil {
+		return longestHold, nil
+	}
+	spread := min(holdSpread, rule.FirstPause/2)
+	return min(longestHold, max(0, seconds(*why.Probe))+time.Duration(rand.Int64N(int64(spread)))), nil
+}
+
+// Held deliveries look again after the circuit's pause, spread over holdSpread
+// (half the first pause when that is shorter), and no later than longestHold; whoever closes the circuit wakes them before.
+const (
+	holdSpread  = 30 * time.Second
+	longestHold = 15 * time.Minute
+)
+
+// giveUp ends a delivery without another attempt. The company hears of one that
+// became too old; what became of its webhook or its person it knows.
+func (s *Service) giveUp(ctx context.Context, id string, why *refusal) error {
+	told := false
+	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
+		ended, err := s.store.giveUp(ctx, tx, id)
+		if err != nil || !ended || why.Hopeless {
+			return err
+		}
+		told = true
+		return Announce(ctx, tx, exhausted(why.CompanyID, id, why.Attempts, why.Test))
+	})
+	if told && err == nil {
+		s.wakeCompany(why.CompanyID)
+	}
+	return err
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -179,7 +234,7 @@ func (a *DeliveryAttempt) fill(res egress.Response, err error) {
 			a.ResponseHeaders[strings.ToLower(name)] = showable([]byte(value), maxResponseHeader)
 		}
 	}
-	a.Response, a.Truncated = res.Body, res.Truncated
+	a.Response, a.Truncated = append([]byte{}, res.Body...), res.Truncated // empty is not none
 	sum := sha256.Sum256(res.Body)
 	a.ResponseSHA256 = sum[:]
 }
@@ -212,13 +267,19 @@ func headersJSON(h map[string]string) *string {
 }
 
 // tell logs an attempt in one wide line with the decision that followed.
-func (s *Service) tell(ctx context.Context, a *admission, log *DeliveryAttempt, v verdict, recorded bool) {
+func (s *Service) tell(ctx context.Context, a *admission, log *DeliveryAttempt, v verdict, c consequence) {
 	level, text := slog.LevelDebug, "webhook attempt"
 	switch {
-	case !recorded:
+	case !c.Recorded:
 		level, text = slog.LevelWarn, "webhook attempt not recorded: lease lost"
-	case v.Disable:
+	case c.Disabled == disabledGone:
 		level, text = slog.LevelWarn, "webhook disabled: its receiver answered 410"
+	case c.Disabled != "":
+		level, text = slog.LevelWarn, "webhook disabled: nothing but failures for days"
+	case c.opened():
+		level, text = slog.LevelWarn, "webhook circuit opened"
+	case c.closed():
+		level, text = slog.LevelInfo, "webhook circuit closed"
 	case v.Status == DeliveryExhausted:
 		level, text = slog.LevelWarn, "webhook delivery given up"
 	}
@@ -244,45 +305,4 @@ func (s *Service) briefly(ctx context.Context, f func(ctx context.Context) error
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bookkeeping)
 	defer cancel()
 	return f(ctx)
-}
-
-// Maintain keeps the attempt log's months and gives deliveries that lost their
-// job a new one. It is safe to run on any node at any time.
-func (s *Service) Maintain(ctx context.Context, now time.Time) error {
-	config := s.Config.withDefaults()
-	made, dropped, err := s.store.maintainAttempts(ctx, s.DB, now, config.KeepAttempts)
-	if err != nil {
-		return err
-	}
-	adopted, err := s.adoptOrphans(ctx)
-	if err != nil {
-		return err
-	}
-	if made+dropped+adopted > 0 {
-		s.Log.InfoContext(ctx, "dispatch upkeep", "months_made", made, "months_dropped", dropped, "deliveries_adopted", adopted)
-	}
-	return nil
-}
-
-const orphansAtOnce = 500
-
-func (s *Service) adoptOrphans(ctx context.Context) (total int, err error) {
-	for {
-		n := 0
-		err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
-			rows, err := s.store.orphans(ctx, tx, orphansAtOnce)
-			n = len(rows)
-			if err != nil || n == 0 {
-				return err
-			}
-			if err := s.enqueue(ctx, tx, rows); err != nil {
-				return err
-			}
-			return s.store.adopt(ctx, tx, rows)
-		})
-		total += n
-		if err != nil || n < orphansAtOnce {
-			return total, err
-		}
-	}
 }

@@ -90,9 +90,9 @@ type DeliveryAttempt struct {
 	SecretIDs       []string          `bun:"secret_ids,array"` // which secrets signed, newest first
 }
 
-// ResponseBody returns up to 4 KiB of the answer as valid UTF-8; nil when none came.
+// ResponseBody returns up to 4 KiB of the answer as valid UTF-8; nil when none came, or none was kept.
 func (a *DeliveryAttempt) ResponseBody() *string {
-	if a.StatusCode == nil {
+	if a.StatusCode == nil || a.Response == nil {
 		return nil
 	}
 	text := showable(a.Response, maxShownBody)

@@ -111,7 +111,7 @@ func (s *Service) Publish(ctx context.Context, tx bun.Tx, events ...Event) error
 			Body: envelope(e.Type, e.At, id, e.Data), Status: DeliveryPending,
 		})
 	}
-	if err := s.enqueue(ctx, tx, deliveries); err != nil {
+	if err := s.enqueue(ctx, tx, deliveries, priorityFirst); err != nil {
 		return err
 	}
 	return s.store.addDeliveries(ctx, tx, deliveries)

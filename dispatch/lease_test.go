@@ -150,7 +150,7 @@ func TestLease(t *testing.T) {
 	t.Run("is never given to what is too old, erased or its owner disabled", func(t *testing.T) {
 		t.Parallel()
 		for what, change := range map[string]string{
-			"too old":  `UPDATE deliveries SET created_at = now() - interval '8 days'`,
+			"too old":  `UPDATE deliveries SET queued_at = now() - interval '8 days'`,
 			"erased":   `UPDATE deliveries SET body = NULL`,
 			"disabled": `UPDATE webhooks SET enabled = false`,
 			"deleted":  `UPDATE webhooks SET deleted_at = now()`,

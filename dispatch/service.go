@@ -28,7 +28,9 @@ type Config struct {
 	MaxAge             time.Duration   // a delivery not done by then is given up; default 7 days
 	KeepAttempts       time.Duration   // default 30 days
 	KeepActivity       time.Duration   // default 90 days
-	ResetCooldown      time.Duration   // between a circuit's opening or reset and the next reset; default 10 s
+	Circuit            CircuitRule
+	ResetCooldown      time.Duration // between a circuit's opening or reset and the next reset; default 10 s
+	Workers            int           // deliveries at once on a node; default 256
 	OlderHeader        OlderHeader
 	Version            string // of the program, for the User-Agent
 }
@@ -52,9 +54,13 @@ func (c Config) withDefaults() Config {
 	if c.ResetCooldown == 0 {
 		c.ResetCooldown = 10 * time.Second
 	}
+	if c.Workers == 0 {
+		c.Workers = 256
+	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
+	c.Circuit = c.Circuit.withDefaults()
 	c.OlderHeader = c.OlderHeader.withDefaults()
 	return c
 }
@@ -70,6 +76,7 @@ type Service struct {
 	Config Config
 
 	store store
+	gate  gate
 }
 
 // what the older contract calls a webhook.
@@ -186,14 +193,24 @@ func (s *Service) Webhook(ctx context.Context, id string) (*Webhook, error) {
 }
 
 // WebhookOfKey returns a webhook that the asking key made, as the older contract
-// sees it: NotFound when it is unknown, fault.Forbidden when it is another key's.
+// sees it, whichever company the key acts for: NotFound when it is unknown,
+// fault.Forbidden when it is another key's.
 func (s *Service) WebhookOfKey(ctx context.Context, id string) (*Webhook, error) {
-	w, err := s.find(ctx, s.DB, id, "id")
+	p, err := asking(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if p, err := asking(ctx); err != nil || w.APIKeyID != p.Key.ID {
-		return nil, firstOf(err, errForeign)
+	if !ident.IsUUID(id) {
+		return nil, unknownWebhook(id, "id")
+	}
+	w, err := s.store.webhook(ctx, s.DB, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case w == nil:
+		return nil, unknownWebhook(id, "id")
+	case w.APIKeyID != p.Key.ID:
+		return nil, errForeign
 	}
 	return w, nil
 }

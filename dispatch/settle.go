@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // The statements that move a delivery along. They name it by its id, which only
@@ -37,6 +38,11 @@ type admission struct {
 	TimeoutMillis int            `bun:"timeout_millis"`
 	Secrets       []sealedSecret `bun:"secrets,type:jsonb"`
 	LeaseID       string         `bun:"lease_id"`
+	CompanyID     string         `bun:"company_id"`
+	Test          bool           `bun:"test"`
+	Manual        bool           `bun:"manual"`
+	Before        int            `bun:"attempts_before"` // attempts made before it was queued again
+	Probe         bool           `bun:"probe"`           // on it hangs whether the circuit closes
 }
 
 type sealedSecret struct {
@@ -51,6 +57,7 @@ const secretsInForce = `(SELECT jsonb_agg(jsonb_build_object('id', s.id, 'secret
 // admit takes the lease of a delivery that is due, and counts the attempt; nil
 // when it may not be attempted now. A lease that an earlier execution of the same
 // job holds is taken over at once: River runs a job again only when it has given that execution up for dead.
+// While the circuit is not closed, only the delivery that probes is admitted.
 func (store) admit(ctx context.Context, db bun.IDB, id string, job int64, lease string, maxAge time.Duration) (*admission, error) {
 	a := new(admission)
 	err := db.NewRaw(`
@@ -61,8 +68,10 @@ func (store) admit(ctx context.Context, db bun.IDB, id string, job int64, lease 
 		   AND d.status IN `+open+` AND d.body IS NOT NULL
 		   AND (d.lease_until IS NULL OR d.lease_until < now() OR d.lease_job_id = ?)
 		   AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= now() + make_interval(secs => ?))
-		   AND d.created_at > now() - make_interval(secs => ?)
-		RETURNING d.id, d.event_id, d.body, d.attempts, extract(epoch FROM now() - d.created_at)::float8 AS age, d.lease_id,
+		   AND d.queued_at > now() - make_interval(secs => ?)
+		   AND (w.circuit_state = 'CLOSED' OR w.circuit_state = 'HALF_OPEN' AND w.probe_delivery_id = d.id)
+		RETURNING d.id, d.event_id, d.body, d.attempts, extract(epoch FROM now() - d.queued_at)::float8 AS age, d.lease_id,
+		          d.company_id, w.test, d.manual, d.attempts_before, w.circuit_state <> 'CLOSED' AS probe,
 		          w.id AS webhook_id, w.url, w.sealed_headers, w.max_retries, w.timeout_millis,
 		          `+secretsInForce,
 		lease, job, leaseMargin.Seconds(), id, job, dueSlack.Seconds(), maxAge.Seconds()).Scan(ctx, a)
@@ -77,20 +86,29 @@ func (store) admit(ctx context.Context, db bun.IDB, id string, job int64, lease 
 
 // refusal says why a delivery was not admitted. Seconds are from now and may be negative.
 type refusal struct {
-	Status   DeliveryStatus `bun:"status"`
-	Hopeless bool           `bun:"hopeless"` // its webhook is gone or disabled, its body erased, or it is too old
-	Lease    float64        `bun:"lease"`
-	Due      float64        `bun:"due"`
+	Status    DeliveryStatus `bun:"status"`
+	CompanyID string         `bun:"company_id"`
+	WebhookID string         `bun:"webhook_id"`
+	Test      bool           `bun:"test"`
+	Attempts  int            `bun:"attempts"`
+	Hopeless  bool           `bun:"hopeless"` // its webhook is gone or disabled, or its body erased
+	Old       bool           `bun:"old"`
+	Circuit   CircuitState   `bun:"circuit_state"`
+	Lease     float64        `bun:"lease"`
+	Due       float64        `bun:"due"`
+	Probe     *float64       `bun:"probe"` // when the circuit may be probed; nil: never
 }
 
 // whyNot reads why a delivery was not admitted; nil when there is none with this id.
 func (store) whyNot(ctx context.Context, db bun.IDB, id string, maxAge time.Duration) (*refusal, error) {
 	r := new(refusal)
 	err := db.NewRaw(`
-		SELECT d.status, NOT w.enabled OR w.deleted_at IS NOT NULL OR d.body IS NULL
-		         OR d.created_at <= now() - make_interval(secs => ?) AS hopeless,
+		SELECT d.status, d.company_id, d.webhook_id, w.test, d.attempts,
+		       NOT w.enabled OR w.deleted_at IS NOT NULL OR d.body IS NULL AS hopeless,
+		       d.queued_at <= now() - make_interval(secs => ?) AS old, w.circuit_state,
 		       coalesce(extract(epoch FROM d.lease_until - now()), 0)::float8 AS lease,
-		       coalesce(extract(epoch FROM d.next_attempt_at - now()), 0)::float8 AS due
+		       coalesce(extract(epoch FROM d.next_attempt_at - now()), 0)::float8 AS due,
+		       extract(epoch FROM greatest(w.circuit_retry_at, w.probe_until) - now())::float8 AS probe
 		  FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.id = ?`, maxAge.Seconds(), id).Scan(ctx, r)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -101,99 +119,115 @@ func (store) whyNot(ctx context.Context, db bun.IDB, id string, maxAge time.Dura
 	return r, nil
 }
 
-// giveUp ends a delivery that nobody is attempting.
-func (store) giveUp(ctx context.Context, db bun.IDB, id string) error {
-	_, err := db.NewRaw(`
+// giveUp ends a delivery that nobody is attempting, and reports whether it did.
+func (store) giveUp(ctx context.Context, db bun.IDB, id string) (bool, error) {
+	res, err := db.NewRaw(`
 		UPDATE deliveries SET status = 'EXHAUSTED', completed_at = now(), next_attempt_at = NULL
 		 WHERE id = ? AND status IN `+open+` AND (lease_until IS NULL OR lease_until < now())`, id).Exec(ctx)
 	if err != nil {
-		return fmt.Errorf("give up delivery %s: %w", id, err)
+		return false, fmt.Errorf("give up delivery %s: %w", id, err)
 	}
-	return nil
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
-// release gives the lease back without an outcome, when the attempt was cut short by us.
+// release gives the lease back without an outcome, when the attempt was cut
+// short by us; a probe may be taken over at once.
 func (store) release(ctx context.Context, db bun.IDB, a *admission) error {
-	_, err := db.NewRaw(`UPDATE deliveries SET lease_id = NULL, lease_until = NULL, lease_job_id = NULL WHERE id = ? AND lease_id = ?`, a.DeliveryID, a.LeaseID).Exec(ctx)
+	_, err := db.NewRaw(`
+		WITH released AS (
+			UPDATE deliveries SET lease_id = NULL, lease_until = NULL, lease_job_id = NULL WHERE id = ? AND lease_id = ? RETURNING id)
+		UPDATE webhooks SET probe_until = now() FROM released
+		 WHERE webhooks.id = ? AND circuit_state = 'HALF_OPEN' AND probe_delivery_id = released.id`, a.DeliveryID, a.LeaseID, a.WebhookID).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("release delivery %s: %w", a.DeliveryID, err)
 	}
 	return nil
 }
 
-// record writes an attempt and what it means, in one statement, and only while
-// the lease is still ours: false means that it was taken over, or the delivery
-// ended meanwhile, and nothing was written. A success touches the webhook's row only after a failure.
-func (store) record(ctx context.Context, db bun.IDB, a *admission, log *DeliveryAttempt, v verdict) (bool, error) {
+// recordSQL writes an attempt and what it means for the delivery, the webhook
+// and its circuit, only while the lease is still ours. A success after a success
+// does not touch the webhook: a healthy busy one is no hot row. The lock makes
+// the transitions of one circuit follow each other, so each is seen by exactly one recorder.
+var recordSQL = pg.Named(`
+	WITH done AS (
+		UPDATE deliveries d
+		   SET status = :status, lease_id = NULL, lease_until = NULL, lease_job_id = NULL,
+		       next_attempt_at = CASE WHEN :status = 'RETRYING' THEN now() + make_interval(secs => :delay) END,
+		       completed_at = CASE WHEN :status <> 'RETRYING' THEN now() END
+		 WHERE d.id = :delivery AND d.lease_id = :lease AND d.status IN `+open+`
+		RETURNING d.webhook_id, d.manual),
+	logged AS (
+		INSERT INTO delivery_attempts (delivery_id, number, started_at, dns_millis, connect_millis, tls_millis, first_byte_millis,
+		       duration_millis, remote_ip, status_code, error_class, response_headers, response_body, response_sha256, truncated, manual, secret_ids)
+		SELECT :delivery, :number::integer, :started::timestamptz, :dns::integer, :connect::integer, :tls::integer, :first_byte::integer,
+		       :duration::integer, :ip::text, :code::integer, :error::text, :headers::jsonb, :body::bytea, :sha::bytea, :truncated::boolean, done.manual, :secrets::text[]
+		  FROM done),
+	locked AS (
+		SELECT w.id, w.circuit_state AS was, w.circuit_opens AS opens, w.enabled,
+		       w.circuit_state = 'HALF_OPEN' AND w.probe_delivery_id = :delivery AS probing,
+		       CASE WHEN :ok::boolean THEN 0 ELSE w.consecutive_failures + 1 END AS failures,
+		       CASE WHEN NOT :ok THEN coalesce(w.failing_since, :started) END AS since
+		  FROM webhooks w JOIN done ON w.id = done.webhook_id
+		 WHERE NOT :ok OR w.consecutive_failures > 0 OR w.circuit_opens > 0 OR w.circuit_state <> 'CLOSED'
+		   FOR NO KEY UPDATE OF w),
+	judged AS (
+		SELECT l.*,
+		       CASE WHEN :ok AND l.probing THEN 'CLOSED'
+		            WHEN NOT :ok AND l.probing THEN 'OPEN'
+		            WHEN NOT :ok AND l.was = 'CLOSED' AND (l.opens > 0 OR l.failures >= :threshold::integer
+		                 AND l.since <= now() - make_interval(secs => :span)) THEN 'OPEN'
+		            ELSE l.was END AS state,
+		       CASE WHEN NOT l.enabled THEN NULL WHEN :gone::boolean THEN 'GONE'
+		            WHEN :patience::float8 > 0 AND l.since <= now() - make_interval(secs => :patience) THEN 'FAILING' END AS disable
+		  FROM locked l),
+	moved AS (
+		UPDATE webhooks w
+		   SET consecutive_failures = j.failures, failing_since = j.since,
+		       circuit_state = j.state,
+		       circuit_opens = CASE WHEN j.state = 'OPEN' AND j.was <> 'OPEN' THEN j.opens + 1 WHEN j.state = 'CLOSED' AND :ok THEN 0 ELSE j.opens END,
+		       circuit_opened_at = CASE WHEN j.state = 'CLOSED' THEN NULL WHEN j.was = 'CLOSED' THEN now() ELSE w.circuit_opened_at END,
+		       circuit_retry_at = CASE
+		           WHEN j.state = 'CLOSED' OR NOT :auto_probe::boolean THEN NULL
+		           WHEN j.state = 'OPEN' AND j.was <> 'OPEN' THEN now() + make_interval(secs => least(:first_pause * power(2, least(j.opens, 30)), :longest_pause) * :jitter)
+		           ELSE w.circuit_retry_at END,
+		       probe_delivery_id = CASE WHEN NOT j.probing THEN w.probe_delivery_id END,
+		       probe_until = CASE WHEN NOT j.probing THEN w.probe_until END,
+		       enabled = w.enabled AND j.disable IS NULL,
+		       disabled_reason = coalesce(j.disable, w.disabled_reason),
+		       updated_at = CASE WHEN j.disable IS NOT NULL THEN now() ELSE w.updated_at END
+		  FROM judged j WHERE w.id = j.id
+		RETURNING j.was, j.state, j.failures, coalesce(j.disable, '') AS disable)
+	SELECT (SELECT count(*) FROM done), coalesce(m.was, ''), coalesce(m.state, ''), coalesce(m.failures, 0), coalesce(m.disable, '')
+	  FROM (SELECT) AS one LEFT JOIN moved m ON true`,
+	"status", "delay", "delivery", "lease", "number", "started", "dns", "connect", "tls", "first_byte", "duration", "ip", "code", "error",
+	"headers", "body", "sha", "truncated", "secrets", "ok", "gone", "threshold", "span", "patience", "auto_probe", "first_pause", "longest_pause", "jitter")
+
+// consequence is what recording an attempt did beside ending or postponing its delivery.
+type consequence struct {
+	Recorded bool // false: the lease was taken over, or the delivery ended meanwhile, and nothing was written
+	Was, Is  CircuitState
+	Failures int
+	Disabled string // GONE or FAILING when this attempt disabled the webhook
+}
+
+// record writes an attempt and what it means. chance, in [0,1), spreads the pause of a circuit that opens.
+func (store) record(ctx context.Context, db queryer, a *admission, log *DeliveryAttempt, v verdict, rule CircuitRule, chance float64) (c consequence, err error) {
 	var moved int
-	err := db.NewRaw(`
-		WITH done AS (
-			UPDATE deliveries d
-			   SET status = ?0, lease_id = NULL, lease_until = NULL, lease_job_id = NULL,
-			       next_attempt_at = CASE WHEN ?0 = 'RETRYING' THEN now() + make_interval(secs => ?1) END,
-			       completed_at = CASE WHEN ?0 <> 'RETRYING' THEN now() END
-			 WHERE d.id = ?2 AND d.lease_id = ?3 AND d.status IN `+open+`
-			RETURNING d.webhook_id),
-		logged AS (
-			INSERT INTO delivery_attempts (delivery_id, number, started_at, dns_millis, connect_millis, tls_millis, first_byte_millis,
-			       duration_millis, remote_ip, status_code, error_class, response_headers, response_body, response_sha256, truncated, secret_ids)
-			SELECT ?2, ?4::integer, ?5::timestamptz, ?6::integer, ?7::integer, ?8::integer, ?9::integer,
-			       ?10::integer, ?11, ?12::integer, ?13, ?14::jsonb, ?15::bytea, ?16::bytea, ?17::boolean, ?18::text[]
-			  FROM done),
-		counted AS (
-			UPDATE webhooks w
-			   SET consecutive_failures = CASE WHEN ?0 = 'DELIVERED' THEN 0 ELSE w.consecutive_failures + 1 END,
-			       failing_since = CASE WHEN ?0 <> 'DELIVERED' THEN coalesce(w.failing_since, ?5::timestamptz) END,
-			       enabled = w.enabled AND NOT ?19::boolean,
-			       disabled_reason = CASE WHEN ?19::boolean THEN 'GONE' ELSE w.disabled_reason END,
-			       updated_at = CASE WHEN ?19::boolean THEN now() ELSE w.updated_at END
-			  FROM done
-			 WHERE w.id = done.webhook_id AND (?0 <> 'DELIVERED' OR w.consecutive_failures > 0))
-		SELECT count(*) FROM done`,
-		v.Status, v.Delay.Seconds(), a.DeliveryID, a.LeaseID,
-		a.Number, log.StartedAt, log.DNSMillis, log.ConnectMillis, log.TLSMillis, log.FirstByteMillis,
-		log.DurationMillis, log.RemoteIP, log.StatusCode, log.Error, headersJSON(log.ResponseHeaders), log.Response, log.ResponseSHA256,
-		log.Truncated, pgdialect.Array(log.SecretIDs), v.Disable).Scan(ctx, &moved)
+	err = db.QueryRowContext(ctx, recordSQL,
+		string(v.Status), v.Delay.Seconds(), a.DeliveryID, a.LeaseID, a.Number, log.StartedAt, log.DNSMillis, log.ConnectMillis,
+		log.TLSMillis, log.FirstByteMillis, log.DurationMillis, log.RemoteIP, log.StatusCode, log.Error, headersJSON(log.ResponseHeaders),
+		log.Response, log.ResponseSHA256, log.Truncated, pg.Texts(log.SecretIDs), v.Status == DeliveryDelivered, v.Disable,
+		rule.Failures, rule.Span.Seconds(), rule.Patience.Seconds(), !rule.ManualOnly, rule.FirstPause.Seconds(), rule.LongestPause.Seconds(),
+		1-jitter+2*jitter*chance).Scan(&moved, &c.Was, &c.Is, &c.Failures, &c.Disabled)
 	if err != nil {
-		return false, fmt.Errorf("record attempt %d of delivery %s: %w", a.Number, a.DeliveryID, err)
+		return c, fmt.Errorf("record attempt %d of delivery %s: %w", a.Number, a.DeliveryID, err)
 	}
-	return moved == 1, nil
+	c.Recorded = moved == 1
+	return c, nil
 }
 
-// orphans locks open deliveries that are long due although no job will look at
-// them: their job was discarded after too many faults, or removed by hand.
-func (store) orphans(ctx context.Context, db bun.IDB, limit int) (rows []*Delivery, err error) {
-	err = db.NewRaw(`
-		SELECT d.id, d.company_id, d.event_id, d.webhook_id FROM deliveries d
-		 WHERE d.status IN `+open+` AND coalesce(d.next_attempt_at, d.created_at) < now() - interval '1 minute'
-		   AND (d.lease_until IS NULL OR d.lease_until < now())
-		   AND NOT EXISTS (SELECT FROM river_job j WHERE j.id = d.job_id AND j.state NOT IN ('completed', 'cancelled', 'discarded'))
-		 LIMIT ? FOR UPDATE OF d SKIP LOCKED`, limit).Scan(ctx, &rows)
-	if err != nil {
-		return nil, fmt.Errorf("deliveries without a job: %w", err)
-	}
-	return rows, nil
-}
-
-// adopt notes the new jobs of orphans.
-func (store) adopt(ctx context.Context, db bun.IDB, rows []*Delivery) error {
-	ids, jobIDs := make([]string, len(rows)), make([]int64, len(rows))
-	for i, d := range rows {
-		ids[i], jobIDs[i] = d.ID, *d.JobID
-	}
-	_, err := db.NewRaw(`UPDATE deliveries d SET job_id = n.job_id FROM unnest(?::text[], ?::bigint[]) AS n(id, job_id) WHERE d.id = n.id`,
-		pgdialect.Array(ids), pgdialect.Array(jobIDs)).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("give %d deliveries new jobs: %w", len(rows), err)
-	}
-	return nil
-}
-
-// maintainAttempts makes the coming months of the attempt log and drops those older than keep.
-func (store) maintainAttempts(ctx context.Context, db bun.IDB, now time.Time, keep time.Duration) (made, dropped int, err error) {
-	err = db.NewRaw(`SELECT made, dropped FROM maintain_delivery_attempts(?, 2, make_interval(secs => ?))`, now, keep.Seconds()).Scan(ctx, &made, &dropped)
-	if err != nil {
-		return 0, 0, fmt.Errorf("maintain the attempt log: %w", err)
-	}
-	return made, dropped, nil
+// queryer is the database or a transaction, below Bun, where statements have arguments.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }

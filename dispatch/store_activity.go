@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/uptrace/bun"
 
@@ -54,25 +53,4 @@ func (store) activityEnd(ctx context.Context, db bun.IDB, companyID string) (las
 		return 0, fmt.Errorf("activity of company %s: %w", companyID, err)
 	}
 	return last, nil
-}
-
-// forget removes what is kept for a while only: activity, what redeliveries answered, and secrets that
-// have long ceased to sign. Each statement is small; what is left over waits for the next upkeep.
-func (store) forget(ctx context.Context, db bun.IDB, before time.Time) (forgotten int, err error) {
-	for _, statement := range []string{
-		`DELETE FROM company_activity WHERE ctid = ANY (ARRAY(SELECT ctid FROM company_activity WHERE occurred_at < ? LIMIT 5000))`,
-		`DELETE FROM redeliveries WHERE ctid = ANY (ARRAY(SELECT ctid FROM redeliveries WHERE created_at < ? LIMIT 5000))`,
-		`DELETE FROM webhook_secrets WHERE expires_at < ?`,
-	} {
-		res, err := db.NewRaw(statement, before).Exec(ctx)
-		if err != nil {
-			return forgotten, fmt.Errorf("forget what is old: %w", err)
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return forgotten, fmt.Errorf("forget what is old: %w", err)
-		}
-		forgotten += int(n)
-	}
-	return forgotten, nil
 }

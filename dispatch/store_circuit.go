@@ -50,3 +50,35 @@ func (store) unhold(ctx context.Context, db bun.IDB, ids []string) error {
 	}
 	return nil
 }
+
+// hold marks a delivery held while its webhook's circuit is not closed, and
+// reports whether it is. It shares the webhook's lock, so that whoever closes
+// the circuit either comes first, and this finds it closed, or finds the delivery held.
+func (store) hold(ctx context.Context, db bun.IDB, id, webhookID string) (bool, error) {
+	res, err := db.NewRaw(`
+		WITH shut AS (SELECT w.id FROM webhooks w WHERE w.id = ? AND w.circuit_state <> 'CLOSED' FOR SHARE)
+		UPDATE deliveries d SET status = 'HELD', next_attempt_at = NULL FROM shut
+		 WHERE d.id = ? AND d.webhook_id = shut.id AND d.status IN `+open+` AND (d.lease_until IS NULL OR d.lease_until < now())`,
+		webhookID, id).Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("hold delivery %s: %w", id, err)
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// probe makes a delivery the one that tries a webhook whose circuit is open,
+// if that is due and nobody else does. A probe that outlived its time died with its node.
+func (store) probe(ctx context.Context, db bun.IDB, id, webhookID string) (bool, error) {
+	res, err := db.NewRaw(`
+		UPDATE webhooks SET circuit_state = 'HALF_OPEN', probe_delivery_id = ?,
+		       probe_until = now() + make_interval(secs => timeout_millis / 1000.0 + ?)
+		 WHERE id = ? AND enabled AND deleted_at IS NULL
+		   AND (circuit_state = 'OPEN' AND circuit_retry_at <= now() OR circuit_state = 'HALF_OPEN' AND probe_until < now())`,
+		id, leaseMargin.Seconds(), webhookID).Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("probe webhook %s: %w", webhookID, err)
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}

@@ -129,3 +129,53 @@ func (store) recordPing(ctx context.Context, db bun.IDB, log *DeliveryAttempt, s
 	}
 	return completed, nil
 }
+
+// lockSecrets locks a webhook for a rotation. It returns the database's time and,
+// while two secrets are in force, when the old one ceases.
+func (store) lockSecrets(ctx context.Context, db bun.IDB, webhookID string) (now time.Time, overlapEnds *time.Time, err error) {
+	err = db.NewRaw(`SELECT clock_timestamp() FROM webhooks WHERE id = ? FOR NO KEY UPDATE`, webhookID).Scan(ctx, &now)
+	if err == nil {
+		err = db.NewRaw(`SELECT max(expires_at) FROM webhook_secrets WHERE webhook_id = ? AND expires_at > ?`, webhookID, now).Scan(ctx, &overlapEnds)
+	}
+	if err != nil {
+		return now, nil, fmt.Errorf("secrets of webhook %s: %w", webhookID, err)
+	}
+	return now.UTC(), overlapEnds, nil
+}
+
+// rotate adds a secret, and lets those in force sign until ends; what has ceased by now is destroyed.
+func (store) rotate(ctx context.Context, db bun.IDB, secret *webhookSecret, ends time.Time) error {
+	_, err := db.NewRaw(`UPDATE webhook_secrets SET expires_at = least(expires_at, ?) WHERE webhook_id = ?`, ends, secret.WebhookID).Exec(ctx)
+	if err == nil {
+		_, err = db.NewInsert().Model(secret).Exec(ctx)
+	}
+	if err == nil {
+		_, err = db.NewRaw(`DELETE FROM webhook_secrets WHERE webhook_id = ? AND expires_at <= ?`, secret.WebhookID, secret.CreatedAt).Exec(ctx)
+	}
+	if err == nil {
+		_, err = db.NewRaw(`UPDATE webhooks SET updated_at = ? WHERE id = ?`, secret.CreatedAt, secret.WebhookID).Exec(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("rotate secret of webhook %s: %w", secret.WebhookID, err)
+	}
+	return nil
+}
+
+func (store) health(ctx context.Context, db bun.IDB, webhookID string, hours int) (*WebhookHealth, error) {
+	h := new(WebhookHealth)
+	err := db.NewRaw(`
+		WITH lately AS (
+			SELECT d.id, d.status, d.completed_at, d.created_at FROM deliveries d
+			 WHERE d.webhook_id = ?0 AND NOT d.ping AND d.created_at > now() - make_interval(hours => ?1))
+		SELECT (SELECT count(*) FROM lately WHERE status = 'DELIVERED') AS delivered,
+		       (SELECT count(*) FROM lately WHERE status = 'EXHAUSTED') AS failed,
+		       coalesce(round(p.times[1]), 0)::integer AS p50_millis, coalesce(round(p.times[2]), 0)::integer AS p95_millis
+		  FROM (SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY a.duration_millis) AS times
+		          FROM (SELECT id FROM lately ORDER BY created_at DESC, id DESC LIMIT ?2) AS newest
+		          JOIN delivery_attempts a ON a.delivery_id = newest.id
+		         WHERE a.started_at > now() - make_interval(hours => ?1)) AS p`, webhookID, hours, healthSample).Scan(ctx, h)
+	if err != nil {
+		return nil, fmt.Errorf("health of webhook %s: %w", webhookID, err)
+	}
+	return h, nil
+}

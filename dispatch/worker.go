@@ -11,9 +11,12 @@ import (
 	"github.com/enrichd/enrichd/internal/jobs"
 )
 
-// DeliveryArgs are the arguments of a delivery's job: its id and nothing of what it says.
+// DeliveryArgs are the arguments of a delivery's job: ids and nothing of what it
+// says. The webhook and the company let the gate decide without the database.
 type DeliveryArgs struct {
 	DeliveryID string `json:"delivery_id"`
+	WebhookID  string `json:"webhook_id"`
+	CompanyID  string `json:"company_id"`
 }
 
 // Kind names the job.
@@ -22,14 +25,24 @@ func (DeliveryArgs) Kind() string { return "webhook_delivery" }
 // InsertOpts puts deliveries on their own queue. A failed attempt snoozes,
 // which gives River's attempt back: 25 are for faults of ours, such as a lost database.
 func (DeliveryArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: jobs.QueueWebhook, MaxAttempts: 25, Priority: 1}
+	return river.InsertOpts{Queue: jobs.QueueWebhook, MaxAttempts: 25, Priority: priorityFirst}
 }
 
+// The priorities of jobs: what was asked for in bulk never goes before what just happened.
+const (
+	priorityFirst      = 1
+	priorityRedelivery = 3
+)
+
 // enqueue inserts the deliveries' jobs and notes their ids on them.
-func (s *Service) enqueue(ctx context.Context, tx bun.Tx, deliveries []*Delivery) error {
+func (s *Service) enqueue(ctx context.Context, tx bun.Tx, deliveries []*Delivery, priority int) error {
 	params := make([]river.InsertManyParams, len(deliveries))
 	for i, d := range deliveries {
-		params[i].Args = DeliveryArgs{DeliveryID: d.ID}
+		opts := DeliveryArgs{}.InsertOpts()
+		opts.Priority = priority
+		params[i] = river.InsertManyParams{
+			Args: DeliveryArgs{DeliveryID: d.ID, WebhookID: d.WebhookID, CompanyID: d.CompanyID}, InsertOpts: &opts,
+		}
 	}
 	inserted, err := s.Jobs.InsertMany(ctx, tx, params)
 	if err != nil {
@@ -52,9 +65,12 @@ func (*DeliveryWorker) Timeout(*river.Job[DeliveryArgs]) time.Duration {
 	return maxTimeout*time.Millisecond + bookkeeping
 }
 
-// Work makes one attempt and snoozes until the next one is due.
+// Work makes one attempt and snoozes until the next one is due, or until there is room for it.
 func (w *DeliveryWorker) Work(ctx context.Context, job *river.Job[DeliveryArgs]) error {
-	next, err := w.Service.deliver(ctx, job.Args.DeliveryID, job.ID)
+	s := w.Service
+	next, err := s.gate.through(job.Args, s.Config.withDefaults().Workers, func() (step, error) {
+		return s.deliver(ctx, job.Args.DeliveryID, job.ID)
+	})
 	if err != nil {
 		return err
 	}

@@ -113,26 +113,30 @@ func Invalid(path, format string, args ...any) InvalidInput {
 	return InvalidInput{h}
 }
 
-// Users digs every refusal out of err, joined ones included, and returns them
-// with what is left over; rest is nil when all of err was refusals.
+// Users digs every refusal out of err, joined and wrapped ones included, and
+// returns them with what is left over; rest is nil when all of err was refusals.
 func Users(err error) (refusals []User, rest error) {
 	if err == nil {
 		return nil, nil
 	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
+	if u, ok := err.(User); ok {
+		return []User{u}, nil
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
 		var others []error
-		for _, e := range many.Unwrap() {
-			u, r := Users(e)
+		for _, one := range e.Unwrap() {
+			u, r := Users(one)
 			refusals = append(refusals, u...)
 			if r != nil {
 				others = append(others, r)
 			}
 		}
 		return refusals, errors.Join(others...)
-	}
-	var u User
-	if errors.As(err, &u) {
-		return []User{u}, nil
+	case interface{ Unwrap() error }:
+		if refusals, rest = Users(e.Unwrap()); len(refusals) > 0 {
+			return refusals, rest
+		}
 	}
 	return nil, err
 }
