@@ -37,9 +37,16 @@ type Config struct {
 	PostgresBin string `env:"ENRICHD_POSTGRES_BIN" help:"folder with initdb and postgres; empty: searched"`
 	MasterKey   Secret `env:"ENRICHD_MASTER_KEY" help:"32 bytes in hex or base64 that seal secrets and digest keys; empty: one made and kept in the database"`
 
+	DBAllowInsecure bool `env:"ENRICHD_DB_ALLOW_INSECURE" default:"false" help:"connect to a database on another host without verified TLS; only on a network that is trusted by itself"`
+
 	DBConns        int `env:"ENRICHD_DB_CONNS" default:"20" help:"connections of the application's pool"`
 	EnrichWorkers  int `env:"ENRICHD_ENRICH_WORKERS" default:"200" help:"profiles at once on this node"`
 	WebhookWorkers int `env:"ENRICHD_WEBHOOK_WORKERS" default:"256" help:"webhook deliveries at once on this node"`
+
+	RateLimits     bool           `env:"ENRICHD_RATE_LIMITS" default:"true" help:"keep the rate limits of plans, keys and companies"`
+	AuthFailures   int            `env:"ENRICHD_AUTH_FAILURES" default:"20" help:"keys that do not hold which one address may send a minute"`
+	TrustedProxies []netip.Prefix `env:"ENRICHD_TRUSTED_PROXIES" help:"networks of proxies whose X-Forwarded-For is believed, as CIDRs; empty: the socket's address counts"`
+	KeyPeppers     Secret         `env:"ENRICHD_KEY_PEPPERS" help:"VERSION:SECRET of the pepper that keys are digested under, newest first, two at most; empty: derived from the master key"`
 
 	EgressAllow []netip.Prefix `env:"ENRICHD_EGRESS_ALLOW" help:"private networks that may be reached in spite of the guard, as CIDRs"`
 	EgressPorts []uint16       `env:"ENRICHD_EGRESS_PORTS" help:"ports besides 80 and 443 that may be reached"`
@@ -56,6 +63,12 @@ type Config struct {
 	SignatureValue   string `env:"ENRICHD_SIGNATURE_VALUE" default:"{hex}" help:"its value; {hex} is the signature"`
 	SignatureSigns   string `env:"ENRICHD_SIGNATURE_SIGNS" default:"{body}" help:"what it signs, of {body}, {timestamp}, {id}"`
 	SignatureKeyForm string `env:"ENRICHD_SIGNATURE_KEY" default:"text" help:"its key: text (the 64 hex characters) or hex (the 32 bytes)"`
+
+	FailedRunFails   bool     `env:"ENRICHD_REST_FAILED_RUN_FAILS" default:"false" help:"results of a run that broke say success false, with an error"`
+	LimitEnvelope    bool     `env:"ENRICHD_REST_LIMIT_ENVELOPE" default:"false" help:"REST answers 429 in the envelope of other errors"`
+	MinutesPerCredit float64  `env:"ENRICHD_REST_MINUTES_PER_CREDIT" default:"0.4" help:"minutes that one credit is in the usage report"`
+	MinutesCompanies []string `env:"ENRICHD_REST_MINUTES_COMPANIES" help:"ids of companies whose usage is reported in minutes; *: all"`
+	CostKey          string   `env:"ENRICHD_REST_COST_KEY" default:"candidate_enrichment" help:"what the usage report calls what is billed"`
 
 	AllowedOrigins []string      `env:"ENRICHD_ALLOWED_ORIGINS" help:"browser origins that may call and open sockets; empty: none but the server's own"`
 	Dev            bool          `env:"ENRICHD_DEV" default:"false" help:"introspection for every key, and suggestions in errors"`
@@ -149,6 +162,12 @@ func (c *Config) check() (problems []error) {
 	}
 	if c.CrawlRate <= 0 {
 		bad("ENRICHD_CRAWL_RATE: must be above 0")
+	}
+	if c.MinutesPerCredit <= 0 {
+		bad("ENRICHD_REST_MINUTES_PER_CREDIT: must be above 0")
+	}
+	if c.AuthFailures < 1 {
+		bad("ENRICHD_AUTH_FAILURES: must be at least 1")
 	}
 	if c.DBConns < 4 {
 		bad("ENRICHD_DB_CONNS: must be at least 4")

@@ -11,6 +11,8 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 const (
@@ -25,10 +27,12 @@ const (
 // taken for dead too: its jobs then run twice, which the guarded settlement
 // makes harmless.
 type Node struct {
-	ID     string
-	DSN    string // for a pgx connection of its own
-	Worker *Worker
-	Log    *slog.Logger
+	ID  string
+	DSN string // for a pgx connection of its own
+	// Connect is how that connection is made, as pg.Open's are.
+	Connect []pg.Option
+	Worker  *Worker
+	Log     *slog.Logger
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -60,7 +64,7 @@ func (n *Node) Stop(context.Context) error {
 }
 
 func (n *Node) register(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(ctx, n.DSN)
+	conn, err := pg.Connect(ctx, n.DSN, n.Connect...)
 	if err != nil {
 		return nil, fmt.Errorf("register node: %w", err)
 	}

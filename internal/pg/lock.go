@@ -6,22 +6,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // AdvisoryLock waits for the named lock of the whole database on a connection of
 // its own and holds it until unlock is called or this process ends: it is a
 // session lock, so a killed holder leaves nothing behind. ctx bounds the wait.
 func AdvisoryLock(ctx context.Context, dsn, name string, opts ...Option) (unlock func(), err error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", hideDSN(err))
-	}
-	if err := checkTLS(&config.Config, resolve(opts)); err != nil {
-		return nil, err
-	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := Connect(ctx, dsn, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}

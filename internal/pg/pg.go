@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -89,6 +90,22 @@ func OpenPool(ctx context.Context, dsn string, conns int, opts ...Option) (*pgxp
 		return nil, fmt.Errorf("database pool: %w", err)
 	}
 	return pool, nil
+}
+
+// Connect opens one pgx connection on the same DSN, under the same TLS rule, for
+// what holds a session of its own: LISTEN, advisory locks.
+func Connect(ctx context.Context, dsn string, opts ...Option) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", hideDSN(err))
+	}
+	if err := checkTLS(&config.Config, resolve(opts)); err != nil {
+		return nil, err
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = applicationName
+	}
+	return pgx.ConnectConfig(ctx, config)
 }
 
 // InTx runs f in one short READ COMMITTED transaction and commits when f

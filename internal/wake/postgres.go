@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 const (
@@ -28,7 +30,9 @@ const (
 // NOTIFY for all that changed within a tick, and the first at once when it was quiet.
 type Postgres struct {
 	DSN string
-	Log *slog.Logger
+	// Connect is how its connections are made, as pg.Open's are.
+	Connect []pg.Option
+	Log     *slog.Logger
 
 	*Hub
 	mu     sync.Mutex
@@ -92,7 +96,7 @@ func (p *Postgres) Publish(ids ...string) {
 }
 
 func (p *Postgres) listen(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(ctx, p.DSN)
+	conn, err := pg.Connect(ctx, p.DSN, p.Connect...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to listen: %w", err)
 	}
@@ -149,7 +153,7 @@ func (p *Postgres) flush(ctx context.Context) {
 		for _, body := range pack(ids) {
 			var err error
 			if conn == nil || conn.IsClosed() {
-				if conn, err = pgx.Connect(ctx, p.DSN); err != nil {
+				if conn, err = pg.Connect(ctx, p.DSN, p.Connect...); err != nil {
 					conn = nil
 					p.Log.WarnContext(ctx, "connect to notify", "err", err)
 					return // a lost hint does no harm: readers look again by themselves
