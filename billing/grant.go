@@ -79,12 +79,6 @@ func (g Grant) check() error {
 // made reports whether this command is the one that made the entry and its
 // grant. Who sent it is not compared: a colleague may repeat it.
 func (g Grant) made(e *Entry, row *grantRow) bool {
-	text := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return *s
-	}
 	sameExpiry := g.ExpiresAt == nil && row.ExpiresAt == nil ||
 		g.ExpiresAt != nil && row.ExpiresAt != nil && g.ExpiresAt.Truncate(time.Microsecond).Equal(*row.ExpiresAt)
 	return e.Kind == g.Kind && e.Amount == g.Credits && text(e.Memo) == g.Memo &&
@@ -103,39 +97,51 @@ func (l *Ledger) Grant(ctx context.Context, in Grant) (*Entry, *CreditBalance, e
 	if err := in.check(); err != nil {
 		return nil, nil, err
 	}
-	var entry *Entry
-	var balance CreditBalance
-	err := pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {
-		a, err := lockCurrent(ctx, tx, in.CompanyID)
+	entry, balance, err := l.command(ctx, in.CompanyID, in.Key, in.made, lockCurrent, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
+		if err := in.admit(ctx, tx, a); err != nil {
+			return nil, err
+		}
+		return insertGrant(ctx, tx, a, in, nil)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s for %s: %w", in.Kind, in.CompanyID, err)
+	}
+	return entry, balance, nil
+}
+
+// command runs one command of a caller on the company's account, once per key: a
+// repeat returns the entry that the first made and the balance of now; made says
+// whether an entry is this command's, and one that is not is an
+// IdempotencyKeyReused. lock locks the account and does what is due in it.
+func (l *Ledger) command(ctx context.Context, companyID, key string, made func(*Entry, *grantRow) bool,
+	lock func(context.Context, bun.Tx, string) (*standing, error), do func(context.Context, bun.Tx, *standing) (*Entry, error),
+) (entry *Entry, balance *CreditBalance, err error) {
+	err = pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {
+		a, err := lock(ctx, tx, companyID)
 		if err != nil {
 			return err
 		}
-		e, row, err := grantOf(ctx, tx, a.ID, in.Key)
+		e, row, err := grantOf(ctx, tx, a.ID, key)
 		switch {
 		case err != nil:
 			return err
-		case e != nil && !in.made(e, row):
+		case e != nil && !made(e, row):
 			return fault.IdempotencyKeyReused{
 				Head:              fault.Head{Message: "the idempotency key was used with other input", Field: []string{"idempotencyKey"}},
 				OriginalRequestID: e.ID(),
 			}
 		case e != nil:
-			entry, balance = e, a.Balance()
-			return nil
+			of := a.Balance()
+			entry, balance = e, &of
+			return l.tellLow(ctx, tx, a)
 		}
-		if err := in.admit(ctx, tx, a); err != nil {
+		if entry, err = do(ctx, tx, a); err != nil {
 			return err
 		}
-		if entry, err = insertGrant(ctx, tx, a.ID, in); err != nil {
-			return err
-		}
-		balance = CreditBalance{Posted: entry.AvailableAfter + entry.HeldAfter, Held: entry.HeldAfter, Available: entry.AvailableAfter}
-		return nil
+		balance = &CreditBalance{Posted: entry.AvailableAfter + entry.HeldAfter, Held: entry.HeldAfter, Available: entry.AvailableAfter}
+		return l.tellLow(ctx, tx, a)
 	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s for %s: %w", in.Kind, in.CompanyID, err)
-	}
-	return entry, &balance, nil
+	return entry, balance, err
 }
 
 // admit refuses what the account, which is locked, cannot take.
@@ -166,8 +172,12 @@ func (g Grant) admit(ctx context.Context, tx bun.Tx, a *standing) error {
 func lockCurrent(ctx context.Context, tx bun.Tx, companyID string) (*standing, error) {
 	a, err := lockAccount(ctx, tx, companyID)
 	if err == nil && a != nil && a.Overdue {
+		was := a.was
 		if err = expire(ctx, tx, []string{a.ID}); err == nil {
 			a, err = lockAccount(ctx, tx, companyID)
+		}
+		if a != nil {
+			a.was = was
 		}
 	}
 	switch {
@@ -177,4 +187,21 @@ func lockCurrent(ctx context.Context, tx bun.Tx, companyID string) (*standing, e
 		return nil, noAccount(companyID)
 	}
 	return a, nil
+}
+
+// lockByID is lockCurrent by the account's own id; nil when there is none.
+func (l *Ledger) lockByID(ctx context.Context, tx bun.Tx, id string) (*standing, error) {
+	a, err := accountByID(ctx, tx, id)
+	if a == nil || err != nil {
+		return nil, err
+	}
+	return lockCurrent(ctx, tx, a.CompanyID)
+}
+
+// text is what an optional text says; "" for none.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/uptrace/bun"
 
+	"github.com/enrichd/enrichd/dispatch"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/ident"
 	"github.com/enrichd/enrichd/internal/page"
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // accountPrefix begins the id of every account.
@@ -23,6 +26,10 @@ const accountPrefix = "acc"
 type Ledger struct {
 	DB  *bun.DB
 	Log *slog.Logger
+	// Dispatch hears when credits run low; nil tells nobody.
+	Dispatch *dispatch.Service
+	// Grace is how long an invoice waits for its number after its period was closed.
+	Grace time.Duration
 }
 
 // OpenAccount gives a company its account, empty, in the caller's transaction.
@@ -49,9 +56,13 @@ func (l *Ledger) OpenAccount(ctx context.Context, tx bun.Tx, companyID string, m
 	return nil
 }
 
-// Account returns the company's account, or a NotFound.
+// Account returns the company's account, or a NotFound. What has expired is
+// ended first, so that it never shows credits that are lost.
 func (l *Ledger) Account(ctx context.Context, companyID string) (*Account, error) {
 	a, err := accountOf(ctx, l.DB, companyID)
+	if err == nil && a != nil && a.Overdue {
+		a, err = l.current(ctx, companyID)
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("account of %s: %w", companyID, err)
@@ -59,6 +70,17 @@ func (l *Ledger) Account(ctx context.Context, companyID string) (*Account, error
 		return nil, noAccount(companyID)
 	}
 	return &a.Account, nil
+}
+
+// current ends what has expired in the company's account and returns it.
+func (l *Ledger) current(ctx context.Context, companyID string) (a *standing, err error) {
+	err = pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {
+		if a, err = lockCurrent(ctx, tx, companyID); err != nil {
+			return err
+		}
+		return l.tellLow(ctx, tx, a)
+	})
+	return a, err
 }
 
 // noAccount is the refusal for a company that has no account.

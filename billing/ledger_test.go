@@ -166,6 +166,16 @@ func (b *bundle) account(company string) *billing.Account {
 	return a
 }
 
+// row returns the account as it lies in the database.
+func (b *bundle) row(company string) *billing.Account {
+	b.t.Helper()
+	a := new(billing.Account)
+	if err := b.DB.NewSelect().Model(a).Where("a.company_id = ?", company).Scan(context.Background()); err != nil {
+		b.t.Fatal(err)
+	}
+	return a
+}
+
 // expectBalance compares available and held.
 func (b *bundle) expectBalance(company string, available, held int64) {
 	b.t.Helper()

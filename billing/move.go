@@ -62,12 +62,15 @@ func (l *Ledger) Move(ctx context.Context, tx bun.Tx, captures []Capture, settle
 }
 
 func (l *Ledger) move(ctx context.Context, tx bun.Tx, b batch, companies []string) (map[string]RunCredits, error) {
-	var err error
-	if b.accounts, err = lockAccounts(ctx, tx, companies); err != nil {
+	accounts, err := lockAccounts(ctx, tx, companies)
+	if err != nil {
 		return nil, err
 	}
-	if len(b.accounts) != len(companies) {
-		return nil, fmt.Errorf("%d companies have %d accounts", len(companies), len(b.accounts))
+	if len(accounts) != len(companies) {
+		return nil, fmt.Errorf("%d companies have %d accounts", len(companies), len(accounts))
+	}
+	for _, a := range accounts {
+		b.accounts = append(b.accounts, a.ID)
 	}
 	runs, err := moveBatch(ctx, tx, b)
 	if err != nil {
@@ -85,9 +88,12 @@ func (l *Ledger) move(ctx context.Context, tx bun.Tx, b batch, companies []strin
 		credits[r.RunID] = r.RunCredits
 	}
 	if len(overdue) > 0 {
-		err = expire(ctx, tx, slices.Sorted(maps.Keys(overdue)))
+		if err := expire(ctx, tx, slices.Sorted(maps.Keys(overdue))); err != nil {
+			return nil, err
+		}
 	}
-	return credits, err
+	// Without an expiry nothing falls by more than the batch has captures.
+	return credits, l.tellFallen(ctx, tx, accounts, int64(len(b.profiles)), overdue)
 }
 
 // gather turns the two lists into a batch without repeats, and the companies concerned.

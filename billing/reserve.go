@@ -119,7 +119,10 @@ func (l *Ledger) admit(ctx context.Context, tx bun.Tx, companyID string, require
 				return err
 			}
 		}
-		if _, err := lockCurrent(ctx, tx, companyID); err != nil {
+		if a, err = lockCurrent(ctx, tx, companyID); err == nil {
+			err = l.tellLow(ctx, tx, a)
+		}
+		if err != nil {
 			return err
 		}
 	}

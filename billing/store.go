@@ -33,23 +33,29 @@ type standing struct {
 	Account `bun:",extend"`
 	Now     time.Time `bun:"now"`
 	Overdue bool      `bun:"overdue"`
+	// was is what was left when the transaction first locked the account.
+	was int64
 }
 
 // accountOf returns nil when the company has no account.
 func accountOf(ctx context.Context, db bun.IDB, companyID string) (*standing, error) {
-	return scanAccount(ctx, db.NewRaw(accountSQL, companyID))
+	return scanAccount(ctx, db.NewRaw(accountSQL+" WHERE a.company_id = ?", companyID))
+}
+
+// accountByID returns nil when there is no such account.
+func accountByID(ctx context.Context, db bun.IDB, id string) (*standing, error) {
+	return scanAccount(ctx, db.NewRaw(accountSQL+" WHERE a.id = ?", id))
 }
 
 // lockAccount is accountOf that also locks the row until the end of the transaction.
 func lockAccount(ctx context.Context, tx bun.Tx, companyID string) (*standing, error) {
-	return scanAccount(ctx, tx.NewRaw(accountSQL+" FOR UPDATE OF a", companyID))
+	return scanAccount(ctx, tx.NewRaw(accountSQL+" WHERE a.company_id = ? FOR UPDATE OF a", companyID))
 }
 
 const accountSQL = `
 SELECT a.*, c.now, coalesce(a.next_expiry_at <= c.now, false) AS overdue
   FROM billing_accounts AS a
- CROSS JOIN LATERAL (SELECT greatest(a.last_at, billing_now()) AS now OFFSET 0) AS c
- WHERE a.company_id = ?`
+ CROSS JOIN LATERAL (SELECT greatest(a.last_at, billing_now()) AS now OFFSET 0) AS c`
 
 func scanAccount(ctx context.Context, q *bun.RawQuery) (*standing, error) {
 	a := new(standing)
@@ -57,20 +63,32 @@ func scanAccount(ctx context.Context, q *bun.RawQuery) (*standing, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
+	a.was = a.left()
 	return a, err
 }
 
-// lockAccounts locks the accounts of the companies, in the order of their ids, and returns those.
-func lockAccounts(ctx context.Context, tx bun.Tx, companyIDs []string) ([]string, error) {
-	var ids []string
-	err := tx.NewRaw(`
-		SELECT id
-		  FROM billing_accounts
-		 WHERE company_id IN (?)
-		 ORDER BY id
-		   FOR UPDATE`, bun.List(companyIDs)).Scan(ctx, &ids)
-	return ids, err
+// lockAccounts locks the accounts of the companies, in the order of their ids, and
+// returns those: what each has left, and where it is low.
+func lockAccounts(ctx context.Context, tx bun.Tx, companyIDs []string) ([]watched, error) {
+	var rows []watched
+	err := tx.NewRaw(watchedSQL+`
+		 WHERE a.company_id IN (?)
+		 ORDER BY a.id
+		   FOR UPDATE OF a`, bun.In(companyIDs)).Scan(ctx, &rows)
+	return rows, err
 }
+
+// watchedOf is lockAccounts by id, without a lock.
+func watchedOf(ctx context.Context, tx bun.Tx, ids []string) ([]watched, error) {
+	var rows []watched
+	err := tx.NewRaw(watchedSQL+" WHERE a.id IN (?) ORDER BY a.id", bun.In(ids)).Scan(ctx, &rows)
+	return rows, err
+}
+
+const watchedSQL = `
+SELECT a.id, a.company_id, a.available, a.held, a.low_threshold, a.last_at,
+       CASE a.mode WHEN 'PREPAID' THEN a.available + a.held ELSE coalesce(a.credit_limit - a.owed, 9223372036854775807) END AS remaining
+  FROM billing_accounts AS a`
 
 // runCredits returns the credits of those of the runs that have a reservation.
 func runCredits(ctx context.Context, db bun.IDB, runIDs []string) (map[string]RunCredits, error) {
@@ -120,35 +138,42 @@ func referenceUsed(ctx context.Context, db bun.IDB, accountID, reference string)
 	return db.NewSelect().Model((*grantRow)(nil)).Where("account_id = ?", accountID).Where("reference = ?", reference).Exists(ctx)
 }
 
-// insertGrant adds the credits to an account that the transaction has locked.
-// The entry is dated before the next expiry, which the caller has seen lie
-// ahead, so that no account ever moves at a time when it was overdue.
-func insertGrant(ctx context.Context, tx bun.Tx, accountID string, in Grant) (*Entry, error) {
+// insertGrant adds credits to an account that the transaction has locked and in
+// which nothing is overdue. The entry is dated at the moment of that look, so
+// that no account ever moves at a time when it was overdue.
+func insertGrant(ctx context.Context, tx bun.Tx, a *standing, in Grant, capture *Entry) (*Entry, error) {
 	e := new(Entry)
+	if capture == nil {
+		capture = new(Entry)
+	}
 	err := tx.NewRaw(`
 		WITH account AS (
 			UPDATE billing_accounts AS a
 			   SET available = a.available + ?credits,
-			       granted_total = a.granted_total + ?credits,
+			       granted_total = a.granted_total + CASE WHEN ?kind IN ('PURCHASE', 'GRANT') THEN ?credits ELSE 0 END,
+			       adjusted_total = a.adjusted_total + CASE ?kind WHEN 'ADJUST' THEN ?credits ELSE 0 END,
+			       refunded_total = a.refunded_total + CASE ?kind WHEN 'REFUND' THEN ?credits ELSE 0 END,
 			       last_seq = a.last_seq + 1,
-			       last_at = least(greatest(a.last_at, billing_now()),
-			                       a.next_expiry_at - interval '1 microsecond', ?expires_at::timestamptz - interval '1 microsecond'),
+			       last_at = ?now,
 			       next_expiry_at = least(a.next_expiry_at, ?expires_at)
 			 WHERE a.id = ?account_id
-			RETURNING a.id, a.available, a.held, a.last_seq, a.last_at
+			RETURNING a.id, a.available, a.held, a.last_seq
 		), made AS (
 			INSERT INTO billing_grants (id, account_id, origin, amount, remaining, priority, expires_at, reference, created_at)
-			SELECT ?grant_id, a.id, ?kind, ?credits, ?credits, ?priority, ?expires_at, nullif(?reference, ''), a.last_at
+			SELECT ?grant_id, a.id, ?kind, ?credits, ?credits, ?priority, ?expires_at, nullif(?reference, ''), ?now
 			  FROM account AS a
 		)
-		INSERT INTO billing_entries (account_id, seq, d_available, available_after, held_after, at, kind, grant_id, idempotency_key, actor, memo)
-		SELECT a.id, a.last_seq, ?credits, a.available, a.held, a.last_at, ?kind, ?grant_id, ?key, ?actor, nullif(?memo, '')
+		INSERT INTO billing_entries (account_id, seq, d_available, available_after, held_after, at, kind, run_id, profile_id, grant_id, idempotency_key, actor, memo)
+		SELECT a.id, a.last_seq, ?credits, a.available, a.held, ?now, ?kind, ?run_id, ?profile_id, ?grant_id, ?key, ?actor, nullif(?memo, '')
 		  FROM account AS a
 		RETURNING *`, struct {
 		Grant     `bun:",extend"`
 		AccountID string
 		GrantID   string
-	}{in, accountID, ident.New("gnt")}).Scan(ctx, e)
+		RunID     *string
+		ProfileID *string
+		Now       time.Time
+	}{in, a.ID, ident.New("gnt"), capture.RunID, capture.ProfileID, a.Now}).Scan(ctx, e)
 	return e, err
 }
 
@@ -241,4 +266,58 @@ func audit(ctx context.Context, db bun.IDB) ([]Violation, error) {
 	var found []Violation
 	err := db.NewRaw(`SELECT invariant, account_id, detail FROM billing_audit()`).Scan(ctx, &found)
 	return found, err
+}
+
+// overdueCompanies lists the companies in whose accounts a grant has expired since the account last moved.
+func overdueCompanies(ctx context.Context, db bun.IDB) (ids []string, err error) {
+	err = db.NewRaw(`SELECT company_id FROM billing_accounts WHERE next_expiry_at <= greatest(last_at, billing_now()) ORDER BY id`).Scan(ctx, &ids)
+	return ids, err
+}
+
+// knownZone reports whether the database, which computes the periods, knows a time zone by that name.
+func knownZone(ctx context.Context, db bun.IDB, name string) (known bool, err error) {
+	err = db.NewRaw(`SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = ?)`, name).Scan(ctx, &known)
+	return known, err
+}
+
+// updateSettings writes the settings of a locked account; recut computes the end of its period anew.
+func updateSettings(ctx context.Context, tx bun.Tx, a *Account, recut bool) error {
+	_, err := tx.NewRaw(`
+		UPDATE billing_accounts
+		   SET mode = ?mode, credit_limit = ?credit_limit, cycle_anchor = ?cycle_anchor, time_zone = ?time_zone, low_threshold = ?low_threshold,
+		       next_period_end = CASE WHEN ?recut THEN billing_period_end(next_period_start, ?cycle_anchor, ?time_zone) ELSE next_period_end END
+		 WHERE id = ?id`, struct {
+		*Account `bun:",extend"`
+		Recut    bool
+	}{a, recut}).Exec(ctx)
+	return err
+}
+
+// lateReservation is one that is open past its time.
+type lateReservation struct {
+	CompanyID string `bun:"company_id"`
+	RunID     string `bun:"run_id"`
+}
+
+// lateReservations lists up to limit reservations that are open past their time, the oldest first.
+func lateReservations(ctx context.Context, db bun.IDB, limit int) (rows []lateReservation, err error) {
+	err = db.NewRaw(`
+		SELECT a.company_id, r.run_id
+		  FROM billing_reservations AS r
+		  JOIN billing_accounts AS a ON a.id = r.account_id
+		 WHERE r.state = 'OPEN' AND r.expires_at <= billing_now()
+		 ORDER BY r.expires_at
+		 LIMIT ?`, limit).Scan(ctx, &rows)
+	return rows, err
+}
+
+// enableChain has every entry chained from now on.
+func enableChain(ctx context.Context, db bun.IDB) error {
+	var on bool
+	err := db.NewRaw(`SELECT tgenabled <> 'D' FROM pg_trigger WHERE tgname = 'billing_entries_chain' AND tgrelid = 'billing_entries'::regclass`).Scan(ctx, &on)
+	if err != nil || on {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "ALTER TABLE billing_entries ENABLE TRIGGER billing_entries_chain")
+	return err
 }
