@@ -69,7 +69,7 @@ func newHouse(ctx context.Context, dsn string, companies int) (*house, error) {
 	h := &house{db: db, pool: pool, log: log, wake: wake.NewPostgres(dsn, log)}
 	h.service = &enrichment.Service{
 		DB: db, Ledger: &billing.Ledger{DB: db, Log: log}, Jobs: inserter, Wake: h.wake, Box: box, Log: log,
-		Dispatch: &dispatch.Service{DB: db, Box: box, Jobs: inserter, Log: log}, Render: rest.RenderResults,
+		Dispatch: &dispatch.Service{DB: db, Box: box, Jobs: inserter, Log: log}, Render: rest.Open{}.RenderResults,
 	}
 	if err := h.wake.Start(ctx); err != nil {
 		return nil, err

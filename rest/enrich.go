@@ -9,11 +9,6 @@ import (
 	"github.com/enrichd/enrichd/internal/ident"
 )
 
-type enrichRequest struct {
-	ProfileIDs []string `json:"profileIds"`
-	WebhookID  *string  `json:"webhookId"`
-}
-
 // enrichAccepted is the 202 of the start, in the contract's field order.
 type enrichAccepted struct {
 	Success   bool    `json:"success"`
@@ -25,29 +20,31 @@ type enrichAccepted struct {
 }
 
 func (a *API) startEnrich(w http.ResponseWriter, req *http.Request) error {
-	var in enrichRequest
-	if err := readBody(w, req, &in); err != nil {
+	body, err := readBody(w, req)
+	if err != nil {
 		return err
 	}
-	key := req.Header.Get("Idempotency-Key")
-	if _, given := req.Header["Idempotency-Key"]; given {
-		if err := idem.CheckKey("Idempotency-Key", key); err != nil {
-			return err
-		}
+	key, err := idempotencyKey(req)
+	if err != nil {
+		return err
+	}
+	in := enrichment.StartInput{
+		IdempotencyKey: key, ProfileIDs: body.texts("profileIds"), WebhookID: body.text("webhookId"), AllowRepeats: true,
 	}
 	if in.WebhookID != nil && !ident.IsUUID(*in.WebhookID) {
-		return fault.Invalid("webhookId", "webhookId must be a UUID")
+		body.problem("webhookId", "must be a UUID")
 	}
-	run, replayed, err := a.Enrichment.Start(req.Context(), enrichment.StartInput{
-		IdempotencyKey: key, ProfileIDs: in.ProfileIDs, WebhookID: in.WebhookID, AllowRepeats: true,
-	})
+	if err := body.err(); err != nil {
+		return err
+	}
+	run, replayed, err := a.Enrichment.Start(req.Context(), in)
 	if err != nil {
 		return err
 	}
 	if replayed {
 		w.Header().Set("Idempotent-Replayed", "true")
 	}
-	write(w, http.StatusAccepted, enrichAccepted{
+	flat.answer(w, http.StatusAccepted, enrichAccepted{
 		Success: true, RequestID: run.ID, Status: "processing",
 		Message:   "Enrichment run accepted and queued for processing.",
 		CreatedAt: run.CreatedAt.UTC().Format(millis), WebhookID: run.WebhookID,
@@ -55,36 +52,75 @@ func (a *API) startEnrich(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-func (a *API) enrichResults(w http.ResponseWriter, req *http.Request) error {
-	id := req.PathValue("id")
-	if err := fault.Text("id", id, 200); err != nil {
-		return requestNotFound()
+// idempotencyKey reads the header; "" when there is none.
+func idempotencyKey(req *http.Request) (string, error) {
+	values := req.Header.Values("Idempotency-Key")
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], idem.CheckKey("Idempotency-Key", values[0])
 	}
-	run, err := a.Enrichment.Run(req.Context(), id)
+	return "", fault.Invalid("Idempotency-Key", "must be given once")
+}
+
+func (a *API) enrichResults(w http.ResponseWriter, req *http.Request) error {
+	run, err := a.run(req)
 	if err != nil {
 		return err
 	}
-	if run == nil {
-		return requestNotFound()
+	return a.answerRun(w, req, flat, run)
+}
+
+// run is the run that the path names; one that is unknown, foreign or malformed is not found.
+func (a *API) run(req *http.Request) (*enrichment.Run, error) {
+	run, err := a.Enrichment.Run(req.Context(), req.PathValue("id"))
+	if err == nil && run == nil {
+		err = noRun()
 	}
+	return run, err
+}
+
+// answerRun sends the results body: 202 while the run is going, 200 when it ended.
+func (a *API) answerRun(w http.ResponseWriter, req *http.Request, s style, run *enrichment.Run) error {
 	status, members := http.StatusAccepted, []*enrichment.RunProfile(nil)
 	if run.Status.Final() {
 		status = http.StatusOK
+		var err error
 		if members, err = a.Enrichment.Results(req.Context(), run); err != nil {
 			return err
 		}
 	}
-	body, err := RenderResults(run, members)
+	body, err := a.Open.RenderResults(run, members)
 	if err != nil {
 		return err
 	}
 	if status == http.StatusAccepted {
 		w.Header().Set("Retry-After", "2")
 	}
-	write(w, status, rawBody(body))
+	s.answer(w, status, rawBody(body))
 	return nil
 }
 
-func requestNotFound() error {
-	return fault.NotFound{Head: fault.Head{Message: "Enrichment request not found"}}
+// cancelEnrich stops what has not begun and answers as the results route does.
+func (a *API) cancelEnrich(w http.ResponseWriter, req *http.Request) error {
+	run, err := a.run(req)
+	if err != nil {
+		return err
+	}
+	var reason *string
+	if req.ContentLength != 0 {
+		body, err := readBody(w, req)
+		if err != nil {
+			return err
+		}
+		reason = body.text("reason")
+		if err := body.err(); err != nil {
+			return err
+		}
+	}
+	if run, err = a.Enrichment.Cancel(req.Context(), run.ID, reason); err != nil {
+		return err
+	}
+	return a.answerRun(w, req, problem, run)
 }

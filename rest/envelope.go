@@ -4,29 +4,46 @@ package rest
 
 import (
 	"encoding/json"
-	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/enrichd/enrichd/billing"
-	"github.com/enrichd/enrichd/dispatch"
-	"github.com/enrichd/enrichd/internal/access"
-	"github.com/enrichd/enrichd/internal/fault"
-	"github.com/enrichd/enrichd/internal/pg"
 )
 
-// failure is one error answer of the contract.
-type failure struct {
-	status  int
-	code    string
-	message string
-	details any
-	// statusCode repeats the status in the body: scope failures do (contract row 37).
-	statusCode int
-	retryAfter time.Duration
+// The two forms of time on this surface: the sourcing family and deliveries
+// show milliseconds, webhooks and the general envelope whole seconds.
+const (
+	millis  = "2006-01-02T15:04:05.000Z"
+	seconds = "2006-01-02T15:04:05Z"
+)
+
+// style is how a route dresses its bodies. Every body is JSON with a boolean success.
+type style int
+
+const (
+	// flat: success is a field of the resource itself; failures wear the general envelope.
+	flat style = iota
+	// general: success, data, error and timestamp, always all four.
+	general
+	// bare: success and data, or success and error. The webhook family's.
+	bare
+	// problem: flat, and failures are problem details (RFC 9457) that the
+	// published client reads as well. The routes that are ours.
+	problem
+)
+
+// envelope is the general envelope of a success.
+type envelope struct {
+	Success   bool      `json:"success"`
+	Data      any       `json:"data"`
+	Error     *struct{} `json:"error"`
+	Timestamp string    `json:"timestamp"`
+}
+
+// bareEnvelope is the webhook family's envelope of a success.
+type bareEnvelope struct {
+	Success bool `json:"success"`
+	Data    any  `json:"data"`
 }
 
 // errorBody is the general envelope of a failure, in the contract's field order.
@@ -36,6 +53,41 @@ type errorBody struct {
 	Error      errorDetail `json:"error"`
 	StatusCode int         `json:"statusCode,omitempty"`
 	Timestamp  string      `json:"timestamp"`
+}
+
+// bareErrorBody is the webhook family's envelope of a failure.
+type bareErrorBody struct {
+	Success    bool        `json:"success"`
+	Error      errorDetail `json:"error"`
+	StatusCode int         `json:"statusCode,omitempty"`
+}
+
+// problemBody is a problem detail with the same code, and what the published client reads behind it.
+type problemBody struct {
+	Type    string      `json:"type"`
+	Title   string      `json:"title"`
+	Status  int         `json:"status"`
+	Detail  string      `json:"detail"`
+	Code    string      `json:"code"`
+	Success bool        `json:"success"`
+	Error   errorDetail `json:"error"`
+}
+
+// limitBody is the documented body of a 429, and behind it what makes it readable by the code.
+type limitBody struct {
+	StatusCode int    `json:"statusCode"`
+	Message    string `json:"message"`
+	Error      string `json:"error"`
+	limitDetails
+	Success bool   `json:"success"`
+	Code    string `json:"code"`
+}
+
+type limitDetails struct {
+	RetryAfter int64 `json:"retryAfter"`
+	Limit      int64 `json:"limit"`
+	Remaining  int64 `json:"remaining"`
+	Reset      int64 `json:"reset"`
 }
 
 type errorDetail struct {
@@ -53,25 +105,57 @@ type fieldError struct {
 	Message string `json:"message"`
 }
 
-// The two forms of time on this surface: the sourcing family shows
-// milliseconds, the general envelope whole seconds.
-const (
-	millis  = "2006-01-02T15:04:05.000Z"
-	seconds = "2006-01-02T15:04:05Z"
-)
+// success dresses data as the style does it.
+func (s style) success(data any, now time.Time) any {
+	switch s {
+	case general:
+		return envelope{Success: true, Data: data, Timestamp: now.UTC().Format(seconds)}
+	case bare:
+		return bareEnvelope{Success: true, Data: data}
+	default:
+		return data
+	}
+}
 
-// lockTimeout is PostgreSQL's code for a lock that was not got in time: here
-// the row of an idempotency key whose first request is still at work.
-const lockTimeout = "55P03"
+// failure dresses f as the style does it.
+func (s style) failure(f failure, o Open, now time.Time) any {
+	detail := errorDetail{Code: f.code, Message: f.message, Details: f.details}
+	limits, limited := f.details.(limitDetails)
+	switch {
+	case s == problem:
+		return problemBody{
+			Type: "/docs#" + f.code, Title: http.StatusText(f.status), Status: f.status, Detail: f.message,
+			Code: f.code, Error: detail,
+		}
+	case limited && !o.LimitEnvelope:
+		return limitBody{
+			StatusCode: f.status, Message: f.message, Error: http.StatusText(f.status), limitDetails: limits, Code: f.code,
+		}
+	case s == bare:
+		return bareErrorBody{Error: detail, StatusCode: f.statusCode}
+	default:
+		return errorBody{Error: detail, StatusCode: f.statusCode, Timestamp: now.UTC().Format(seconds)}
+	}
+}
 
-// write sends one body. Every body is JSON with a boolean success.
-func write(w http.ResponseWriter, status int, body any) {
+func (s style) media(failed bool) string {
+	if s == problem && failed {
+		return "application/problem+json"
+	}
+	return "application/json; charset=utf-8"
+}
+
+// write sends one body.
+func write(w http.ResponseWriter, status int, media string, body any) {
 	b, err := marshal(body)
 	if err != nil {
 		panic(err) // shapes of our own
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	h := w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	w.Write(b) // the client may be gone; there is nobody left to tell
 }
@@ -85,100 +169,4 @@ func marshal(v any) ([]byte, error) {
 		return nil, err
 	}
 	return []byte(strings.TrimSuffix(b.String(), "\n")), nil
-}
-
-func (f failure) write(w http.ResponseWriter) {
-	if f.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(f.retryAfter/time.Second)))
-	}
-	if f.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	}
-	write(w, f.status, errorBody{
-		Error:      errorDetail{Code: f.code, Message: f.message, Details: f.details},
-		StatusCode: f.statusCode, Timestamp: time.Now().UTC().Format(seconds),
-	})
-}
-
-// failureOf is the one table from errors to the contract's answers. What is not
-// a refusal is ours to fix: its text stays on the server, under the request id.
-func failureOf(err error, requestID string, log *slog.Logger) failure {
-	var (
-		suspended access.Suspended
-		forbidden fault.Forbidden
-		credits   billing.InsufficientCredits
-		notFound  fault.NotFound
-		unsubbed  dispatch.NotSubscribed
-		reused    fault.IdempotencyKeyReused
-		body      badBody
-	)
-	switch {
-	case errors.Is(err, access.ErrInvalidKey):
-		return failure{status: http.StatusUnauthorized, code: "INVALID_API_KEY", message: access.ErrInvalidKey.Error()}
-	case errors.As(err, &suspended):
-		return failure{status: http.StatusUnauthorized, code: "API_KEY_SUSPENDED", message: suspended.Error(),
-			details: map[string]string{"suspendedAt": suspended.At.UTC().Format(seconds)}}
-	case errors.As(err, &forbidden) && forbidden.RequiredScope != "":
-		return failure{status: http.StatusForbidden, code: "INSUFFICIENT_PERMISSIONS", statusCode: http.StatusForbidden,
-			message: "This API key does not have the required scope: " + forbidden.RequiredScope,
-			details: map[string]string{"requiredScope": forbidden.RequiredScope}}
-	case errors.As(err, &forbidden):
-		return failure{status: http.StatusForbidden, code: "RESOURCE_ACCESS_DENIED", message: forbidden.Message}
-	case errors.As(err, &body) && body.tooLarge:
-		return failure{status: http.StatusRequestEntityTooLarge, code: "PAYLOAD_TOO_LARGE", message: body.Error()}
-	case errors.As(err, &body):
-		return validation(fieldError{body.field, body.Error()})
-	case errors.As(err, &credits):
-		code := "INSUFFICIENT_CREDITS"
-		if credits.Limit {
-			code = "BILLING_LIMIT_REACHED"
-		}
-		return failure{status: http.StatusPaymentRequired, code: code, message: credits.Message,
-			details: struct {
-				Required  int64 `json:"required"`
-				Available int64 `json:"available"`
-			}{credits.Required, credits.Available}}
-	case errors.As(err, &unsubbed):
-		events := make([]string, len(unsubbed.Required))
-		for i, e := range unsubbed.Required {
-			events[i] = string(e)
-		}
-		return failure{status: http.StatusUnprocessableEntity, code: "WEBHOOK_NOT_SUBSCRIBED", message: unsubbed.Error(),
-			details: struct {
-				RequiredEvents []string `json:"requiredEvents"`
-				WebhookID      string   `json:"webhookId"`
-			}{events, unsubbed.WebhookID}}
-	case errors.As(err, &reused):
-		return failure{status: http.StatusUnprocessableEntity, code: "IDEMPOTENCY_KEY_REUSED", message: reused.Error(),
-			details: map[string]string{"originalRequestId": reused.OriginalRequestID}}
-	case errors.As(err, &notFound) && notFound.Type == "":
-		return failure{status: http.StatusNotFound, code: "REQUEST_NOT_FOUND", message: notFound.Message}
-	case errors.As(err, &notFound):
-		return failure{status: http.StatusNotFound, code: "RESOURCE_NOT_FOUND", message: notFound.Message,
-			details: struct {
-				ResourceType string `json:"resourceType"`
-				ResourceID   string `json:"resourceId"`
-			}{notFound.Type, notFound.ID}}
-	case pg.Code(err) == lockTimeout:
-		return failure{status: http.StatusConflict, code: "IDEMPOTENCY_IN_PROGRESS", retryAfter: time.Second,
-			message: "A request with the same Idempotency-Key is still being processed"}
-	}
-	if users, rest := fault.Users(err); rest == nil && len(users) > 0 {
-		var fields []fieldError
-		for _, u := range users {
-			fields = append(fields, fieldError{strings.Join(u.Where(), "."), u.Error()})
-		}
-		return validation(fields...)
-	}
-	log.Error("rest", "request_id", requestID, "err", err)
-	details := map[string]string{"requestId": requestID}
-	if pg.IsUnavailable(err) {
-		return failure{status: http.StatusServiceUnavailable, code: "SERVICE_UNAVAILABLE", retryAfter: time.Second,
-			message: "The service is temporarily unavailable", details: details}
-	}
-	return failure{status: http.StatusInternalServerError, code: "INTERNAL_ERROR", message: "An internal error occurred", details: details}
-}
-
-func validation(errs ...fieldError) failure {
-	return failure{status: http.StatusBadRequest, code: "VALIDATION_ERROR", message: "Request validation failed", details: validationDetails{errs}}
 }

@@ -32,6 +32,8 @@ type resultsBody struct {
 	Data            []resultItem `json:"data"`
 	ErrorCode       string       `json:"errorCode,omitempty"`
 	ErrorMessage    string       `json:"errorMessage,omitempty"`
+	// Error is there only when a failed run is to be told as a failed call.
+	Error *errorDetail `json:"error,omitempty"`
 }
 
 type resultItem struct {
@@ -99,7 +101,7 @@ func statusOf(s enrichment.Status) string {
 // RenderResults gives the results body of a run: what polling answers, and, once
 // the run has ended, byte for byte the data of its webhook events. members are
 // needed only for a run that has ended.
-func RenderResults(run *enrichment.Run, members []*enrichment.RunProfile) ([]byte, error) {
+func (o Open) RenderResults(run *enrichment.Run, members []*enrichment.RunProfile) ([]byte, error) {
 	created := run.CreatedAt.UTC().Format(millis)
 	status := statusOf(run.Status)
 	if status == "processing" {
@@ -112,6 +114,10 @@ func RenderResults(run *enrichment.Run, members []*enrichment.RunProfile) ([]byt
 		Success: true, RequestID: run.ID, Status: status, CreatedAt: created,
 		CompletedAt: run.FinishedAt.UTC().Format(millis), CreditsConsumed: run.Captured, Data: []resultItem{},
 	}
+	if status == "failed" {
+		o.fail(&body, run)
+		return marshal(body)
+	}
 	for _, m := range members {
 		item := itemOf(m)
 		if item.Success {
@@ -121,10 +127,20 @@ func RenderResults(run *enrichment.Run, members []*enrichment.RunProfile) ([]byt
 		}
 		body.Data = append(body.Data, item)
 	}
+	return marshal(body)
+}
+
+// fail fills in what a run says that broke before any profile could be processed (contract rows 14 and 15).
+func (o Open) fail(body *resultsBody, run *enrichment.Run) {
+	body.FailureCount = run.Progress.Total
+	body.ErrorCode, body.ErrorMessage = "ENRICHMENT_FAILED", "The run could not be processed."
 	if run.Failure != nil {
 		body.ErrorCode, body.ErrorMessage = run.Failure.Code, run.Failure.Message
 	}
-	return marshal(body)
+	if o.FailedRunFails {
+		body.Success = false
+		body.Error = &errorDetail{Code: body.ErrorCode, Message: body.ErrorMessage}
+	}
 }
 
 func itemOf(m *enrichment.RunProfile) resultItem {
