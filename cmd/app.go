@@ -153,6 +153,7 @@ func (a *App) background(ctx context.Context, r roles) ([]service.Service, error
 			Service: a.Enrichment, Settler: settler, Live: live, Sandbox: a.sandboxRunner(), Log: a.Log,
 		})
 		river.AddWorker(workers, &enrichment.SweepWorker{Service: a.Enrichment, Settler: settler})
+		river.AddWorker(workers, &enrichment.RetentionWorker{Service: a.Enrichment})
 		periodic = append(periodic, enrichment.Periodic()...)
 		wc.EnrichWorkers = a.Config.EnrichWorkers
 	}

@@ -29,6 +29,8 @@ type Finish struct {
 	Candidate *pipeline.Candidate
 	Failure   *Failure
 	Missing   []string
+	// Digests are those of the identifiers met on the way, by which an objection finds the person.
+	Digests [][]byte
 }
 
 func (b *book) member(profileID string) *RunProfile {
@@ -105,7 +107,7 @@ func (b *book) finish(m *RunProfile, at time.Time, f Finish) {
 	m.Missing = append([]string{}, f.Missing...)
 	m.WaitingOn = []string{}
 	if f.Outcome.Success() {
-		m.Candidate = f.Candidate
+		m.Candidate, m.PersonDigests = f.Candidate, f.Digests
 		b.gainSilently(m)
 		if !b.run.Test {
 			m.Credits = 1

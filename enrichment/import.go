@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/uptrace/bun"
@@ -62,8 +63,11 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 		}
 	}
 	im := &Import{ID: ident.New("imp"), CompanyID: company}
-	profiles := s.accept(im, rows)
+	profiles, rowOf := s.accept(im, rows)
 	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.Store.holdCompany(ctx, tx, company); err != nil {
+			return err
+		}
 		prior, err := idem.Take(ctx, tx, idem.Claim{
 			CompanyID: company, Operation: importOperation, Key: key,
 			Fingerprint: idem.Fingerprint(importOperation, fingerprints(profiles)), ResourceID: im.ID,
@@ -71,7 +75,11 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 		if err != nil {
 			return err
 		}
-		if err := s.store(ctx, tx, im, profiles); err != nil {
+		wanted, err := s.dropErased(ctx, tx, im, profiles, rowOf)
+		if err != nil {
+			return err
+		}
+		if err := s.store(ctx, tx, im, wanted); err != nil {
 			return err
 		}
 		if prior == "" {
@@ -86,9 +94,8 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 	return im, err
 }
 
-// accept makes profiles of the good rows and keeps the problems of the others.
-func (s *Service) accept(im *Import, rows []ImportRow) []*Profile {
-	var profiles []*Profile
+// accept makes profiles of the good rows and keeps the problems of the others. rowOf tells the row of an external id.
+func (s *Service) accept(im *Import, rows []ImportRow) (profiles []*Profile, rowOf map[string]int) {
 	seen := map[string]int{}
 	for i, row := range rows {
 		at := strconv.Itoa(i)
@@ -110,7 +117,34 @@ func (s *Service) accept(im *Import, rows []ImportRow) []*Profile {
 		seen[in.ExternalID] = i
 		profiles = append(profiles, s.profileOf(im.CompanyID, in))
 	}
-	return profiles
+	return profiles, seen
+}
+
+// dropErased refuses the rows about people who were erased: nothing may be held about them again.
+func (s *Service) dropErased(ctx context.Context, tx bun.Tx, im *Import, profiles []*Profile, rowOf map[string]int) ([]*Profile, error) {
+	var digests [][]byte
+	for _, p := range profiles {
+		digests = append(digests, p.PersonDigests...)
+	}
+	if len(digests) == 0 {
+		return profiles, nil
+	}
+	erased, err := s.Store.erasedAmong(ctx, tx, im.CompanyID, digests)
+	if err != nil || len(erased) == 0 {
+		return profiles, err
+	}
+	return slices.DeleteFunc(slices.Clone(profiles), func(p *Profile) bool {
+		for _, d := range p.PersonDigests {
+			if at, gone := erased[string(d)]; gone {
+				im.refuse(strconv.Itoa(rowOf[p.ExternalID]), PersonSuppressed{
+					Head:         fault.Head{Message: "this person was erased and must not be held again", Field: []string{strconv.Itoa(rowOf[p.ExternalID])}},
+					SuppressedAt: at,
+				})
+				return true
+			}
+		}
+		return false
+	}), nil
 }
 
 func (im *Import) refuse(at string, err error) {
@@ -132,7 +166,7 @@ func (s *Service) profileOf(company string, in ProfileInput) *Profile {
 		ID: ident.New("prof"), CompanyID: company, ExternalID: in.ExternalID, Name: in.Name,
 		Headline: in.Headline, Location: in.Location, CurrentCompany: in.CurrentCompany, CurrentRole: in.CurrentRole,
 		Skills: in.Skills, Emails: in.Emails, Links: in.Links, RoleBrief: in.RoleBrief, Metadata: in.Metadata,
-		Fingerprint: sum[:], PersonDigests: personDigests(s.Box, company, identifiers(in.Links, in.Emails)),
+		Fingerprint: sum[:], PersonDigests: personDigests(s.Box, company, in.ExternalID, in.Name, identifiers(in.Links, in.Emails)),
 	}
 }
 

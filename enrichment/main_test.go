@@ -55,7 +55,7 @@ func newHouse(t *testing.T, db *pgtest.DB, p *play) *house {
 	inserter, err := jobs.NewInserter(db.Bun, log)
 	must(t, err)
 	w := wake.NewPostgres(db.DSN, log)
-	out := egress.NewClient(egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AllowHTTP: true}, egress.ForWebhook)
+	out := egress.NewClient(egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Ports: p.ports, AllowHTTP: true}, egress.ForWebhook)
 	ledger := &billing.Ledger{DB: db.Bun, Log: log}
 	h := &house{
 		t: t, db: db, log: log,
@@ -74,9 +74,11 @@ func newHouse(t *testing.T, db *pgtest.DB, p *play) *house {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, h.worker)
 	river.AddWorker(workers, &SweepWorker{Service: h.Service, Settler: h.settler})
+	river.AddWorker(workers, &RetentionWorker{Service: h.Service})
+	river.AddWorker(workers, &dispatch.DeliveryWorker{Service: h.Dispatch})
 	pool := db.Pool(t)
 	node := fmt.Sprintf("node-%p", h)
-	worker, err := jobs.NewWorker(pool, workers, jobs.WorkerConfig{NodeID: node, EnrichWorkers: max(p.workers, 1), Log: log})
+	worker, err := jobs.NewWorker(pool, workers, jobs.WorkerConfig{NodeID: node, EnrichWorkers: max(p.workers, 1), WebhookWorkers: 2, Log: log})
 	must(t, err)
 	ctx := context.Background()
 	for _, s := range []interface {
@@ -208,6 +210,8 @@ type play struct {
 	gate chan struct{}
 	// workers is how many profiles the node works on at once.
 	workers int
+	// ports are where receivers of webhooks listen.
+	ports []uint16
 }
 
 func newPlay() *play { return &play{asked: map[string]int{}, workers: 100} }

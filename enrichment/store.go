@@ -251,6 +251,7 @@ func (Store) write(ctx context.Context, tx bun.IDB, runs []*Run, profiles []*Run
 		q = q.With("profiles_now", tx.NewUpdate().With("v", tx.NewValues(&profiles)).Model((*RunProfile)(nil)).TableExpr("v").
 			Set("outcome = v.outcome, stage = v.stage, attempt = v.attempt, candidate = v.candidate, failure = v.failure").
 			Set("credits = v.credits, fields_changed = v.fields_changed, waiting_on = v.waiting_on, missing = v.missing").
+			Set("person_digests = v.person_digests").
 			Set("started_at = v.started_at, finished_at = v.finished_at").
 			Where("rp.run_id = v.run_id AND rp.ordinal = v.ordinal"))
 	}
@@ -333,7 +334,7 @@ func (s Store) profile(ctx context.Context, db bun.IDB, companyID, id string) (*
 // profiles reads profiles of a company, narrowed and ordered by narrow.
 func (Store) profiles(ctx context.Context, db bun.IDB, companyID string, narrow func(*bun.SelectQuery) *bun.SelectQuery) ([]*Profile, error) {
 	var ps []*Profile
-	q := db.NewSelect().Model(&ps).ColumnExpr("p.*").ColumnExpr(suppressedExpr).
+	q := db.NewSelect().Model(&ps).ColumnExpr("?TableColumns").ColumnExpr(suppressedExpr).
 		ColumnExpr(`(SELECT max(rp.finished_at) FROM run_profiles rp WHERE rp.profile_id = p.id
 			AND rp.outcome IN ('ENRICHED', 'PARTIAL')) AS last_enriched_at`).
 		Where("p.company_id = ?", companyID)
@@ -416,14 +417,6 @@ func (Store) suppressedAny(ctx context.Context, db bun.IDB, companyID string, di
 		return false, fmt.Errorf("look for an objection: %w", err)
 	}
 	return n > 0, nil
-}
-
-// insertSuppressions keeps objections by digest; one already kept stays as it is.
-func (Store) insertSuppressions(ctx context.Context, tx bun.IDB, rows []*Suppression) error {
-	if _, err := tx.NewInsert().Model(&rows).On("CONFLICT (company_id, digest) DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
-		return fmt.Errorf("keep an objection: %w", err)
-	}
-	return nil
 }
 
 func (Store) insertImport(ctx context.Context, tx bun.IDB, im *Import) error {

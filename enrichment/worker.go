@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -106,7 +107,7 @@ func (w *ProfileWorker) Work(ctx context.Context, job *river.Job[ProfileArgs]) e
 		return ctx.Err() // the node is stopping: another attempt starts afresh
 	}
 
-	f, err := w.judge(ctx, company, res)
+	f, err := w.judge(ctx, company, item.profile, res)
 	if err == nil {
 		err = end(f)
 	}
@@ -146,18 +147,24 @@ func (w *ProfileWorker) run(ctx context.Context, test bool, run string, in pipel
 	}
 }
 
-// judge turns the pipeline's result into an outcome. If the person turns out,
-// by an identifier met on the way, to be one who objected, everything found is dropped.
-func (w *ProfileWorker) judge(ctx context.Context, company string, r pipeline.Result) (Finish, error) {
-	digests := personDigests(w.Service.Box, company, r.Identifiers)
-	objected, err := w.Service.Store.suppressedAny(ctx, w.Service.DB, company, digests)
+// judge turns the pipeline's result into an outcome. If the person objected
+// meanwhile, or turns out by an identifier met on the way to be one who did,
+// everything found is dropped.
+func (w *ProfileWorker) judge(ctx context.Context, company string, p *Profile, r pipeline.Result) (Finish, error) {
+	var own [][]byte
+	name := ""
+	if p != nil {
+		own, name = p.PersonDigests, p.Name
+	}
+	found := foundDigests(w.Service.Box, company, name, r.Identifiers)
+	objected, err := w.Service.Store.suppressedAny(ctx, w.Service.DB, company, slices.Concat(own, found))
 	if err != nil {
 		return Finish{}, err
 	}
 	if objected {
 		return Finish{Outcome: OutcomeSuppressed}, nil
 	}
-	f := Finish{Outcome: Outcome(r.Outcome), Candidate: r.Candidate, Missing: r.Missing}
+	f := Finish{Outcome: Outcome(r.Outcome), Candidate: r.Candidate, Missing: r.Missing, Digests: found}
 	if r.FailureCode != "" {
 		f.Failure = &Failure{Code: r.FailureCode, Message: r.FailureMessage, Retryable: r.Retryable}
 	}
@@ -201,12 +208,44 @@ func (w *SweepWorker) Work(ctx context.Context, _ *river.Job[SweepArgs]) error {
 	return errors.Join(errs...)
 }
 
+// retentionPeriod is how often what is too old is deleted.
+const retentionPeriod = time.Hour
+
+// RetentionArgs is the periodic job that deletes what has been kept long enough.
+type RetentionArgs struct{}
+
+// Kind names the job to River.
+func (RetentionArgs) Kind() string { return "retention" }
+
+// InsertOpts makes the job unique by its period.
+func (RetentionArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: jobs.QueueUpkeep, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: retentionPeriod}}
+}
+
+// RetentionWorker runs Service.SweepRetention.
+type RetentionWorker struct {
+	river.WorkerDefaults[RetentionArgs]
+	Service *Service
+}
+
+// Timeout is below the age at which River takes a job for lost.
+func (w *RetentionWorker) Timeout(*river.Job[RetentionArgs]) time.Duration { return 30 * time.Second }
+
+// Work implements river.Worker. A backlog that takes longer is gone on with at once.
+func (w *RetentionWorker) Work(ctx context.Context, _ *river.Job[RetentionArgs]) error {
+	err := w.Service.SweepRetention(ctx, time.Now())
+	if errors.Is(err, context.DeadlineExceeded) {
+		return river.JobSnooze(time.Second)
+	}
+	return err
+}
+
 // Periodic lists the periodic jobs of this package. Each runs on start too,
 // because River keeps the next run of a periodic job in memory only.
 func Periodic() []*river.PeriodicJob {
+	start := &river.PeriodicJobOpts{RunOnStart: true}
 	return []*river.PeriodicJob{
-		river.NewPeriodicJob(river.PeriodicInterval(sweepPeriod),
-			func() (river.JobArgs, *river.InsertOpts) { return SweepArgs{}, nil },
-			&river.PeriodicJobOpts{RunOnStart: true}),
+		river.NewPeriodicJob(river.PeriodicInterval(sweepPeriod), func() (river.JobArgs, *river.InsertOpts) { return SweepArgs{}, nil }, start),
+		river.NewPeriodicJob(river.PeriodicInterval(retentionPeriod), func() (river.JobArgs, *river.InsertOpts) { return RetentionArgs{}, nil }, start),
 	}
 }

@@ -18,6 +18,11 @@ CREATE TABLE profiles (
     fingerprint     bytea NOT NULL,
     -- Keyed digests of every identifier of the person, compared with suppressions.
     person_digests  bytea[] NOT NULL DEFAULT '{}',
+    -- Share of the nine known fields that hold a value.
+    completeness    double precision NOT NULL GENERATED ALWAYS AS ((
+        1 + (headline IS NOT NULL)::integer + (location IS NOT NULL)::integer + (current_company IS NOT NULL)::integer
+        + (current_title IS NOT NULL)::integer + (skills <> '{}')::integer + (emails <> '{}')::integer
+        + (links <> '{}')::integer + (role_brief IS NOT NULL)::integer) / 9.0) STORED,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
     UNIQUE (company_id, external_id)
@@ -81,6 +86,7 @@ CREATE TABLE runs (
     CHECK ((finished_at IS NULL) = (status IN ('QUEUED', 'RUNNING', 'CANCELLING')))
 ) WITH (fillfactor = 70);
 CREATE INDEX runs_page ON runs (company_id, test, id);
+CREATE INDEX runs_ended ON runs (company_id, test, finished_at, id) WHERE finished_at IS NOT NULL;
 CREATE INDEX runs_open ON runs (created_at) WHERE finished_at IS NULL;
 
 CREATE TABLE run_profiles (
@@ -98,6 +104,8 @@ CREATE TABLE run_profiles (
     fields_changed text[] NOT NULL DEFAULT '{}',
     waiting_on     text[] NOT NULL DEFAULT '{}',
     missing        text[] NOT NULL DEFAULT '{}',
+    -- Keyed digests of the identifiers met on the way, so that an objection finds the person by them too.
+    person_digests bytea[] NOT NULL DEFAULT '{}',
     started_at     timestamptz,
     finished_at    timestamptz,
     PRIMARY KEY (run_id, ordinal),
@@ -126,20 +134,25 @@ CREATE FUNCTION run_id_floor(at timestamptz) RETURNS text LANGUAGE sql IMMUTABLE
       FROM lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') AS h
 $$;
 
--- Makes the partitions of the month of a day and of the two months after it.
+-- Makes the partitions of the month of a day and of the two months after it, moving what the default one caught meanwhile.
 CREATE FUNCTION run_events_partitions(day date) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     first timestamp; -- in UTC
+    low   text;
+    high  text;
     name  text;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('run_events', 0));
     FOR i IN 0..2 LOOP
         first := date_trunc('month', day::timestamp) + make_interval(months => i);
         name := 'run_events_' || to_char(first, 'YYYY_MM');
-        IF to_regclass(name) IS NULL THEN
-            EXECUTE format('CREATE TABLE %I PARTITION OF run_events FOR VALUES FROM (%L) TO (%L)', name,
-                run_id_floor(first AT TIME ZONE 'UTC'),
-                run_id_floor((first + interval '1 month') AT TIME ZONE 'UTC'));
-        END IF;
+        CONTINUE WHEN to_regclass(name) IS NOT NULL;
+        low := run_id_floor(first AT TIME ZONE 'UTC');
+        high := run_id_floor((first + interval '1 month') AT TIME ZONE 'UTC');
+        EXECUTE format('CREATE TABLE %I (LIKE run_events INCLUDING ALL)', name);
+        EXECUTE format('WITH moved AS (DELETE FROM run_events_rest WHERE run_id >= $1 AND run_id < $2 RETURNING *)
+                        INSERT INTO %I SELECT * FROM moved', name) USING low, high;
+        EXECUTE format('ALTER TABLE run_events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, low, high);
     END LOOP;
 END
 $$;

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -98,4 +99,24 @@ func Take(ctx context.Context, tx bun.Tx, c Claim) (replayOf string, err error) 
 		}
 	}
 	return resource, nil
+}
+
+// Life is how long a key is remembered.
+const Life = 24 * time.Hour
+
+// sweepKeys is how many keys one statement of Sweep deletes.
+const sweepKeys = 10_000
+
+// Sweep forgets every key that is older than Life at now.
+func Sweep(ctx context.Context, db bun.IDB, now time.Time) error {
+	for {
+		res, err := db.NewRaw(`DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+			SELECT ctid FROM idempotency_keys WHERE created_at < ? LIMIT ?))`, now.Add(-Life), sweepKeys).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("sweep idempotency keys: %w", err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n < sweepKeys {
+			return err
+		}
+	}
 }
