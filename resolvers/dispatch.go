@@ -37,6 +37,13 @@ func (r *mutationResolver) CreateWebhook(ctx context.Context, input dispatch.Cre
 	return &exec.CreateWebhookPayload{Webhook: webhook, Secret: optional(secret), UserErrors: refusals}, err
 }
 
+// UpdateWebhook is the resolver for the updateWebhook field.
+func (r *mutationResolver) UpdateWebhook(ctx context.Context, input exec.UpdateWebhookInput) (*exec.UpdateWebhookPayload, error) {
+	webhook, err := r.Dispatch.UpdateWebhook(ctx, input.ID, changeOf(input))
+	refusals, err := refused(err)
+	return &exec.UpdateWebhookPayload{Webhook: webhook, UserErrors: refusals}, err
+}
+
 // DeleteWebhook is the resolver for the deleteWebhook field.
 func (r *mutationResolver) DeleteWebhook(ctx context.Context, input exec.DeleteWebhookInput) (*exec.DeleteWebhookPayload, error) {
 	err := r.Dispatch.DeleteWebhook(ctx, input.ID)
@@ -46,6 +53,35 @@ func (r *mutationResolver) DeleteWebhook(ctx context.Context, input exec.DeleteW
 	}
 	refusals, err := refused(err)
 	return &exec.DeleteWebhookPayload{DeletedID: deleted, UserErrors: refusals}, err
+}
+
+// TestWebhook is the resolver for the testWebhook field.
+func (r *mutationResolver) TestWebhook(ctx context.Context, input exec.TestWebhookInput) (*exec.TestWebhookPayload, error) {
+	test, err := r.Dispatch.TestWebhook(ctx, input.ID, input.EventType)
+	refusals, err := refused(err)
+	return &exec.TestWebhookPayload{Delivery: deref(test).Delivery, UserErrors: refusals}, err
+}
+
+// RotateWebhookSecret is the resolver for the rotateWebhookSecret field.
+func (r *mutationResolver) RotateWebhookSecret(ctx context.Context, input dispatch.RotateSecretInput) (*exec.RotateWebhookSecretPayload, error) {
+	rotation, err := r.Dispatch.RotateSecret(ctx, input)
+	refusals, err := refused(err)
+	done := deref(rotation)
+	return &exec.RotateWebhookSecretPayload{Webhook: done.Webhook, Secret: optional(done.Secret), OldSecretExpiresAt: done.OldExpiresAt, UserErrors: refusals}, err
+}
+
+// ResetWebhookCircuit is the resolver for the resetWebhookCircuit field.
+func (r *mutationResolver) ResetWebhookCircuit(ctx context.Context, input exec.ResetWebhookCircuitInput) (*exec.ResetWebhookCircuitPayload, error) {
+	webhook, err := r.Dispatch.ResetCircuit(ctx, input.ID)
+	refusals, err := refused(err)
+	return &exec.ResetWebhookCircuitPayload{Webhook: webhook, UserErrors: refusals}, err
+}
+
+// Redeliver is the resolver for the redeliver field.
+func (r *mutationResolver) Redeliver(ctx context.Context, input dispatch.RedeliverInput) (*exec.RedeliverPayload, error) {
+	done, err := r.Dispatch.Redeliver(ctx, input)
+	refusals, err := refused(err)
+	return &exec.RedeliverPayload{Requeued: deref(done).Requeued, Remaining: deref(done).Remaining, UserErrors: refusals}, err
 }
 
 // Webhook is the resolver for the webhook field.
@@ -74,6 +110,11 @@ func (r *queryResolver) Deliveries(ctx context.Context, first int, after *string
 func (r *webhookResolver) Deliveries(ctx context.Context, obj *dispatch.Webhook, first int, after *string, status []dispatch.DeliveryStatus) (*dispatch.DeliveryConnection, error) {
 	c, err := r.Dispatch.Deliveries(ctx, args(first, after), dispatch.DeliveryFilter{WebhookID: &obj.ID, Status: status})
 	return &c, err
+}
+
+// Health is the resolver for the health field.
+func (r *webhookResolver) Health(ctx context.Context, obj *dispatch.Webhook, hours int) (*dispatch.WebhookHealth, error) {
+	return r.Dispatch.Health(ctx, obj, hours)
 }
 
 // Delivery returns exec.DeliveryResolver implementation.

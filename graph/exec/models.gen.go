@@ -110,6 +110,27 @@ type ProfileSource struct {
 type Query struct {
 }
 
+type RedeliverPayload struct {
+	// At most 1,000 a call.
+	Requeued int `json:"requeued"`
+	// Still matching; call again with a new key.
+	Remaining  int          `json:"remaining"`
+	UserErrors []fault.User `json:"userErrors"`
+}
+
+func (RedeliverPayload) IsMutationPayload() {}
+
+type ResetWebhookCircuitInput struct {
+	ID string `json:"id"`
+}
+
+type ResetWebhookCircuitPayload struct {
+	Webhook    *dispatch.Webhook `json:"webhook,omitempty"`
+	UserErrors []fault.User      `json:"userErrors"`
+}
+
+func (ResetWebhookCircuitPayload) IsMutationPayload() {}
+
 type RevokeAPIKeyInput struct {
 	ID string `json:"id"`
 }
@@ -120,6 +141,15 @@ type RevokeAPIKeyPayload struct {
 }
 
 func (RevokeAPIKeyPayload) IsMutationPayload() {}
+
+type RotateWebhookSecretPayload struct {
+	Webhook            *dispatch.Webhook `json:"webhook,omitempty"`
+	Secret             *string           `json:"secret,omitempty"`
+	OldSecretExpiresAt *time.Time        `json:"oldSecretExpiresAt,omitempty"`
+	UserErrors         []fault.User      `json:"userErrors"`
+}
+
+func (RotateWebhookSecretPayload) IsMutationPayload() {}
 
 type StartEnrichmentPayload struct {
 	Run *enrichment.Run `json:"run,omitempty"`
@@ -132,6 +162,39 @@ func (StartEnrichmentPayload) IsMutationPayload() {}
 
 type Subscription struct {
 }
+
+type TestWebhookInput struct {
+	ID        string             `json:"id"`
+	EventType dispatch.EventType `json:"eventType"`
+}
+
+type TestWebhookPayload struct {
+	Delivery   *dispatch.Delivery `json:"delivery,omitempty"`
+	UserErrors []fault.User       `json:"userErrors"`
+}
+
+func (TestWebhookPayload) IsMutationPayload() {}
+
+// Omitted fields stay as they are; headers, when given, replace the whole list.
+type UpdateWebhookInput struct {
+	ID            string                         `json:"id"`
+	URL           *string                        `json:"url,omitempty"`
+	Name          graphql.Omittable[*string]     `json:"name,omitempty"`
+	Description   graphql.Omittable[*string]     `json:"description,omitempty"`
+	Headers       []*dispatch.WebhookHeaderInput `json:"headers,omitempty"`
+	EventTypes    []dispatch.EventType           `json:"eventTypes,omitempty"`
+	AllRuns       *bool                          `json:"allRuns,omitempty"`
+	MaxRetries    *int                           `json:"maxRetries,omitempty"`
+	TimeoutMillis *int                           `json:"timeoutMillis,omitempty"`
+	Enabled       *bool                          `json:"enabled,omitempty"`
+}
+
+type UpdateWebhookPayload struct {
+	Webhook    *dispatch.Webhook `json:"webhook,omitempty"`
+	UserErrors []fault.User      `json:"userErrors"`
+}
+
+func (UpdateWebhookPayload) IsMutationPayload() {}
 
 type Viewer struct {
 	Company *access.Company `json:"company"`

@@ -67,13 +67,20 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("CreateWebhookInput", ec.unmarshalInputCreateWebhookInput),
 			graphql.NewInputUnmarshaler("DeleteWebhookInput", ec.unmarshalInputDeleteWebhookInput),
 			graphql.NewInputUnmarshaler("DeliveryFilter", ec.unmarshalInputDeliveryFilter),
+			graphql.NewInputUnmarshaler("FailedSince", ec.unmarshalInputFailedSince),
 			graphql.NewInputUnmarshaler("GrantCreditsInput", ec.unmarshalInputGrantCreditsInput),
 			graphql.NewInputUnmarshaler("ImportProfilesInput", ec.unmarshalInputImportProfilesInput),
 			graphql.NewInputUnmarshaler("ProfileInput", ec.unmarshalInputProfileInput),
 			graphql.NewInputUnmarshaler("ProfileSource", ec.unmarshalInputProfileSource),
+			graphql.NewInputUnmarshaler("RedeliverInput", ec.unmarshalInputRedeliverInput),
+			graphql.NewInputUnmarshaler("RedeliverSelection", ec.unmarshalInputRedeliverSelection),
+			graphql.NewInputUnmarshaler("ResetWebhookCircuitInput", ec.unmarshalInputResetWebhookCircuitInput),
 			graphql.NewInputUnmarshaler("RevokeApiKeyInput", ec.unmarshalInputRevokeApiKeyInput),
 			graphql.NewInputUnmarshaler("RoleBriefInput", ec.unmarshalInputRoleBriefInput),
+			graphql.NewInputUnmarshaler("RotateWebhookSecretInput", ec.unmarshalInputRotateWebhookSecretInput),
 			graphql.NewInputUnmarshaler("StartEnrichmentInput", ec.unmarshalInputStartEnrichmentInput),
+			graphql.NewInputUnmarshaler("TestWebhookInput", ec.unmarshalInputTestWebhookInput),
+			graphql.NewInputUnmarshaler("UpdateWebhookInput", ec.unmarshalInputUpdateWebhookInput),
 			graphql.NewInputUnmarshaler("WebhookHeaderInput", ec.unmarshalInputWebhookHeaderInput),
 		)
 	}
@@ -265,7 +272,15 @@ type InsufficientCredits implements UserError {
 
 extend type Mutation {
   createWebhook(input: CreateWebhookInput!): CreateWebhookPayload! @auth(scope: WEBHOOKS_WRITE)
+  updateWebhook(input: UpdateWebhookInput!): UpdateWebhookPayload! @auth(scope: WEBHOOKS_WRITE)
   deleteWebhook(input: DeleteWebhookInput!): DeleteWebhookPayload! @auth(scope: WEBHOOKS_WRITE)
+  "Sends a ping now and reports what came back."
+  testWebhook(input: TestWebhookInput!): TestWebhookPayload! @auth(scope: WEBHOOKS_WRITE) @cost(weight: 10)
+  "Issues a new secret. The old one keeps signing beside it until the overlap ends."
+  rotateWebhookSecret(input: RotateWebhookSecretInput!): RotateWebhookSecretPayload! @auth(scope: WEBHOOKS_WRITE)
+  "Closes an open circuit and resumes delivery."
+  resetWebhookCircuit(input: ResetWebhookCircuitInput!): ResetWebhookCircuitPayload! @auth(scope: WEBHOOKS_WRITE)
+  redeliver(input: RedeliverInput!): RedeliverPayload! @auth(scope: WEBHOOKS_WRITE) @cost(weight: 10)
 }
 
 enum WebhookEventType {
@@ -276,6 +291,12 @@ enum WebhookEventType {
   ENRICH_PROFILE_FAILED
   CREDITS_LOW
   PING
+}
+
+enum CircuitState {
+  CLOSED
+  OPEN
+  HALF_OPEN
 }
 
 enum DeliveryStatus {
@@ -301,9 +322,11 @@ type Webhook implements Node {
   "For a whole attempt, from dial to last byte."
   timeoutMillis: Int!
   enabled: Boolean!
+  circuit: Circuit!
   "First characters of each secret in force."
   secretHints: [String!]!
   deliveries(first: Int! = 20, after: Cursor, status: [DeliveryStatus!]): DeliveryConnection! @cost(weight: 1)
+  health(hours: Int! = 24): WebhookHealth! @cost(weight: 5)
   createdAt: DateTime!
   updatedAt: DateTime!
 }
@@ -311,6 +334,21 @@ type Webhook implements Node {
 type WebhookHeader {
   name: String!
   masked: Boolean!
+}
+
+type Circuit {
+  state: CircuitState!
+  consecutiveFailures: Int!
+  openedAt: DateTime
+  "When the next probe goes out."
+  retryAt: DateTime
+}
+
+type WebhookHealth {
+  delivered: Int!
+  failed: Int!
+  p50Millis: Int!
+  p95Millis: Int!
 }
 
 type Delivery implements Node {
@@ -398,12 +436,86 @@ type CreateWebhookPayload implements MutationPayload {
   userErrors: [UserError!]!
 }
 
+"Omitted fields stay as they are; headers, when given, replace the whole list."
+input UpdateWebhookInput {
+  id: ID!
+  url: URL
+  name: String
+  description: String
+  headers: [WebhookHeaderInput!]
+  eventTypes: [WebhookEventType!]
+  allRuns: Boolean
+  maxRetries: Int
+  timeoutMillis: Int
+  enabled: Boolean
+}
+
+type UpdateWebhookPayload implements MutationPayload {
+  webhook: Webhook
+  userErrors: [UserError!]!
+}
+
 input DeleteWebhookInput {
   id: ID!
 }
 
 type DeleteWebhookPayload implements MutationPayload {
   deletedId: ID
+  userErrors: [UserError!]!
+}
+
+input TestWebhookInput {
+  id: ID!
+  eventType: WebhookEventType! = PING
+}
+
+type TestWebhookPayload implements MutationPayload {
+  delivery: Delivery
+  userErrors: [UserError!]!
+}
+
+input RotateWebhookSecretInput {
+  id: ID!
+  overlapHours: Int! = 24
+}
+
+type RotateWebhookSecretPayload implements MutationPayload {
+  webhook: Webhook
+  secret: String
+  oldSecretExpiresAt: DateTime
+  userErrors: [UserError!]!
+}
+
+input ResetWebhookCircuitInput {
+  id: ID!
+}
+
+type ResetWebhookCircuitPayload implements MutationPayload {
+  webhook: Webhook
+  userErrors: [UserError!]!
+}
+
+"Exactly one."
+input RedeliverSelection @oneOf {
+  deliveryIds: [ID!]
+  failedSince: FailedSince
+}
+
+input FailedSince {
+  webhookId: ID!
+  since: DateTime!
+}
+
+input RedeliverInput {
+  idempotencyKey: String!
+  select: RedeliverSelection!
+}
+
+type RedeliverPayload implements MutationPayload {
+  "At most 1,000 a call."
+  requeued: Int!
+  "Still matching; call again with a new key."
+  remaining: Int!
   userErrors: [UserError!]!
 }
 
@@ -1276,6 +1388,20 @@ func (ec *executionContext) childFields_CandidateLink(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type CandidateLink", field.Name)
 }
 
+func (ec *executionContext) childFields_Circuit(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "state":
+		return ec.fieldContext_Circuit_state(ctx, field)
+	case "consecutiveFailures":
+		return ec.fieldContext_Circuit_consecutiveFailures(ctx, field)
+	case "openedAt":
+		return ec.fieldContext_Circuit_openedAt(ctx, field)
+	case "retryAt":
+		return ec.fieldContext_Circuit_retryAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Circuit", field.Name)
+}
+
 func (ec *executionContext) childFields_Company(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -1746,6 +1872,28 @@ func (ec *executionContext) childFields_RationaleItem(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type RationaleItem", field.Name)
 }
 
+func (ec *executionContext) childFields_RedeliverPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "requeued":
+		return ec.fieldContext_RedeliverPayload_requeued(ctx, field)
+	case "remaining":
+		return ec.fieldContext_RedeliverPayload_remaining(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RedeliverPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RedeliverPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ResetWebhookCircuitPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "webhook":
+		return ec.fieldContext_ResetWebhookCircuitPayload_webhook(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ResetWebhookCircuitPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ResetWebhookCircuitPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_RevokeApiKeyPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "apiKey":
@@ -1770,6 +1918,20 @@ func (ec *executionContext) childFields_RoleBrief(ctx context.Context, field gra
 		return ec.fieldContext_RoleBrief_location(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RoleBrief", field.Name)
+}
+
+func (ec *executionContext) childFields_RotateWebhookSecretPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "webhook":
+		return ec.fieldContext_RotateWebhookSecretPayload_webhook(ctx, field)
+	case "secret":
+		return ec.fieldContext_RotateWebhookSecretPayload_secret(ctx, field)
+	case "oldSecretExpiresAt":
+		return ec.fieldContext_RotateWebhookSecretPayload_oldSecretExpiresAt(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RotateWebhookSecretPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RotateWebhookSecretPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_RunCredits(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1900,6 +2062,26 @@ func (ec *executionContext) childFields_StartEnrichmentPayload(ctx context.Conte
 	return nil, fmt.Errorf("no field named %q was found under type StartEnrichmentPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_TestWebhookPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "delivery":
+		return ec.fieldContext_TestWebhookPayload_delivery(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_TestWebhookPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TestWebhookPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_UpdateWebhookPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "webhook":
+		return ec.fieldContext_UpdateWebhookPayload_webhook(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_UpdateWebhookPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UpdateWebhookPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Viewer(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "company":
@@ -1934,10 +2116,14 @@ func (ec *executionContext) childFields_Webhook(ctx context.Context, field graph
 		return ec.fieldContext_Webhook_timeoutMillis(ctx, field)
 	case "enabled":
 		return ec.fieldContext_Webhook_enabled(ctx, field)
+	case "circuit":
+		return ec.fieldContext_Webhook_circuit(ctx, field)
 	case "secretHints":
 		return ec.fieldContext_Webhook_secretHints(ctx, field)
 	case "deliveries":
 		return ec.fieldContext_Webhook_deliveries(ctx, field)
+	case "health":
+		return ec.fieldContext_Webhook_health(ctx, field)
 	case "createdAt":
 		return ec.fieldContext_Webhook_createdAt(ctx, field)
 	case "updatedAt":
@@ -1976,6 +2162,20 @@ func (ec *executionContext) childFields_WebhookHeader(ctx context.Context, field
 		return ec.fieldContext_WebhookHeader_masked(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type WebhookHeader", field.Name)
+}
+
+func (ec *executionContext) childFields_WebhookHealth(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "delivered":
+		return ec.fieldContext_WebhookHealth_delivered(ctx, field)
+	case "failed":
+		return ec.fieldContext_WebhookHealth_failed(ctx, field)
+	case "p50Millis":
+		return ec.fieldContext_WebhookHealth_p50Millis(ctx, field)
+	case "p95Millis":
+		return ec.fieldContext_WebhookHealth_p95Millis(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WebhookHealth", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
