@@ -45,8 +45,8 @@ type tail struct {
 	events  []Event
 	final   bool // the terminal event is in the log, and nothing follows it
 	readers int
-	// notify are called, outside the lock, after events were added.
-	notify map[*Watch]func()
+	// notify are the watches that want to know of events that were added.
+	notify []*Watch
 }
 
 func (t *tail) last() int { return t.base + len(t.events) }
@@ -136,7 +136,7 @@ func (f *Feed) catchUp(ctx context.Context) error {
 			after[id] = t.last()
 		}
 	}
-	clear(f.dirty)
+	f.dirty = map[string]bool{}
 	f.mu.Unlock()
 	if len(after) == 0 {
 		return nil
@@ -167,8 +167,8 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		t.final = terminal(e)
 		if t != grown { // rows come run by run
 			grown = t
-			for _, wake := range t.notify {
-				woken = append(woken, wake)
+			for _, w := range t.notify {
+				woken = append(woken, w.notify)
 			}
 		}
 	}
@@ -234,6 +234,8 @@ func (f *Feed) extend(ctx context.Context, t *tail, from, base int) error {
 // leave counts a reader out; the lock is held.
 func (f *Feed) leave(t *tail) {
 	if t.readers--; t.readers == 0 && f.runs[t.id] == t {
-		delete(f.runs, t.id)
+		if delete(f.runs, t.id); len(f.runs) == 0 {
+			f.runs = map[string]*tail{} // an emptied map keeps the memory of its fullest hour
+		}
 	}
 }

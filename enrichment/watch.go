@@ -2,6 +2,7 @@ package enrichment
 
 import (
 	"context"
+	"slices"
 
 	"github.com/enrichd/enrichd/internal/access"
 	"github.com/enrichd/enrichd/internal/ident"
@@ -18,8 +19,9 @@ type Watch struct {
 	// Over says that nothing follows the snapshot, or the position.
 	Over bool
 
-	feed *Feed
-	tail *tail
+	feed   *Feed
+	tail   *tail
+	notify func()
 }
 
 // Watch takes a place in a run's log. after nil: a snapshot first, then what
@@ -70,10 +72,10 @@ func (w *Watch) Last(e Event) bool { return terminal(e) }
 func (w *Watch) Notify(f func()) {
 	w.feed.mu.Lock()
 	defer w.feed.mu.Unlock()
-	if w.tail.notify == nil {
-		w.tail.notify = map[*Watch]func(){}
+	if w.notify == nil {
+		w.tail.notify = append(w.tail.notify, w)
 	}
-	w.tail.notify[w] = f
+	w.notify = f
 }
 
 // Close gives the place up.
@@ -81,7 +83,7 @@ func (w *Watch) Close() {
 	f, t := w.feed, w.tail
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(t.notify, w)
+	t.notify = slices.DeleteFunc(t.notify, func(other *Watch) bool { return other == w })
 	f.leave(t)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/enrichd/enrichd/graph/transport"
 	"github.com/enrichd/enrichd/internal/access"
+	"github.com/enrichd/enrichd/internal/ident"
 	"github.com/enrichd/enrichd/internal/limit"
 )
 
@@ -277,7 +278,7 @@ func (s *Server) recovered(ctx context.Context, cause any) gqlerror.List {
 
 // renamed gives an operation of a socket a request id of its own.
 func renamed(ctx context.Context) context.Context {
-	return named(WithRequestID(ctx, ""))
+	return WithRequestID(ctx, ident.New("req"))
 }
 
 // cors tells browsers which sites may call (Fetch §3.2).

@@ -4,8 +4,10 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/enrichd/enrichd/graph/live"
@@ -39,16 +41,17 @@ func (e *engine) Subscribe(ctx context.Context, op *graphql.OperationContext) (t
 	if log == nil {
 		return nil, next, placed // refused, or not a resolver of the sharing kind
 	}
+	plan := newPlan(op)
 	key := shareKey{
 		log: log.Key(), text: op.RawQuery, operation: op.OperationName,
 		variables: below(op), who: who(access.From(ctx)),
 	}
-	s, made := e.shares.take(key, func() *share { return newShare(ctx, e, key, op, log) })
+	s, made := e.shares.take(key, func() *share { return newShare(ctx, e, key, plan, log) })
 	f := &follower{share: s, at: log.From()}
 	f.until, f.over = log.Until()
 	head := log.Head()
 	if head != nil {
-		f.head = &transport.Result{Sequence: head.Sequence, Payload: e.render(ctx, op, head.Value)}
+		f.head = &transport.Result{Sequence: head.Sequence, Payload: e.render(ctx, plan.operation(), head.Value)}
 	}
 	if !made {
 		s.reach(log)
@@ -83,8 +86,31 @@ func (s *shares) drop(of *share) {
 	}
 	s.mu.Unlock()
 	if last {
-		of.cancel()
+		of.over.Store(true)
 		of.log.Close()
+	}
+}
+
+// plan is what it takes to run an operation again, and no more: thousands of them may wait.
+type plan struct {
+	doc            *ast.QueryDocument
+	op             *ast.OperationDefinition
+	text, name     string
+	variables      map[string]any
+	recover        graphql.RecoverFunc
+	middleware     graphql.FieldMiddleware
+	rootMiddleware graphql.RootFieldMiddleware
+}
+
+func newPlan(op *graphql.OperationContext) plan {
+	return plan{op.Doc, op.Operation, op.RawQuery, op.OperationName, op.Variables, op.RecoverFunc, op.ResolverMiddleware, op.RootResolverMiddleware}
+}
+
+// operation returns a fresh context, which gqlgen fills with what it works out on the way.
+func (p *plan) operation() *graphql.OperationContext {
+	return &graphql.OperationContext{
+		Doc: p.doc, Operation: p.op, RawQuery: p.text, OperationName: p.name, Variables: p.variables, DisableIntrospection: true,
+		RecoverFunc: p.recover, ResolverMiddleware: p.middleware, RootResolverMiddleware: p.rootMiddleware,
 	}
 }
 
@@ -92,13 +118,14 @@ func (s *shares) drop(of *share) {
 type share struct {
 	engine *engine
 	key    shareKey
-	// op is the first follower's; ctx carries its principal, and ends with the last follower.
-	op     *graphql.OperationContext
-	ctx    context.Context
-	cancel context.CancelFunc
-	log    live.Log
+	// plan is the first follower's; ctx carries its principal, and does not end with it.
+	plan plan
+	ctx  context.Context
+	log  live.Log
 	// followers is guarded by the shares' mu.
 	followers int
+	// over is set when the last follower has gone.
+	over atomic.Bool
 
 	// rendering serialises rendering, which is in the log's order.
 	rendering sync.Mutex
@@ -116,9 +143,8 @@ type rendered struct {
 	last    bool
 }
 
-func newShare(ctx context.Context, e *engine, key shareKey, op *graphql.OperationContext, log live.Log) *share {
-	s := &share{engine: e, key: key, op: op, log: log, base: log.From()}
-	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+func newShare(ctx context.Context, e *engine, key shareKey, p plan, log live.Log) *share {
+	s := &share{engine: e, key: key, plan: p, ctx: transport.Lasting(ctx), log: log, base: log.From()}
 	log.Notify(s.grown)
 	s.grown()
 	return s
@@ -129,7 +155,7 @@ func (s *share) grown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stale = true
-	if s.busy || s.ctx.Err() != nil {
+	if s.busy || s.over.Load() {
 		return
 	}
 	s.busy = true
@@ -143,7 +169,7 @@ const wakeEvery = 64
 func (s *share) catchUp() {
 	for {
 		s.mu.Lock()
-		if !s.stale || s.ctx.Err() != nil {
+		if !s.stale || s.over.Load() {
 			s.busy = false
 			s.mu.Unlock()
 			return
@@ -185,9 +211,13 @@ func (s *share) reach(log live.Log) {
 func (s *share) renderAll(events []live.Event) []rendered {
 	s.rendering.Lock()
 	defer s.rendering.Unlock()
+	op := s.plan.operation()
 	out := make([]rendered, 0, len(events))
 	for _, ev := range events {
-		out = append(out, rendered{s.engine.render(s.ctx, s.op, ev.Value), ev.Last})
+		if s.over.Load() {
+			break // nobody will ask
+		}
+		out = append(out, rendered{s.engine.render(s.ctx, op, ev.Value), ev.Last})
 	}
 	return out
 }
@@ -204,8 +234,8 @@ func (e *engine) render(ctx context.Context, op *graphql.OperationContext, event
 	defer cancel()
 	next, ctx := e.DispatchOperation(ctx, op)
 	resp := next(ctx)
-	if resp == nil { // nobody follows any more
-		resp = &graphql.Response{Errors: gqlerror.List{transport.Error(transport.CodeUnavailable, "the operation was cancelled")}}
+	if resp == nil { // the context had ended before anything was run
+		resp = &graphql.Response{Errors: gqlerror.List{transport.Error(transport.CodeUnavailable, "the operation took too long")}}
 	}
 	return transport.Encode(resp)
 }

@@ -30,11 +30,13 @@ func (p progress) event(e enrichment.Event) live.Event {
 	return live.Event{Sequence: e.At(), Value: e, Last: p.watch.Last(e)}
 }
 
+// Head lets go of the snapshot, which is sent once and holds a whole run.
 func (p progress) Head() *live.Event {
 	if p.watch.Snapshot == nil {
 		return nil
 	}
 	e := p.event(p.watch.Snapshot)
+	p.watch.Snapshot = nil
 	return &e
 }
 

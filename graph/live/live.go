@@ -10,7 +10,7 @@ import "context"
 type Log interface {
 	// Key is equal for all places in the same log.
 	Key() any
-	// Head is what comes before the first event, nil for nothing.
+	// Head is what comes before the first event, nil for nothing. It is asked once.
 	Head() *Event
 	// From is the sequence after which the events begin; the log holds all that follow it.
 	From() int

@@ -33,6 +33,22 @@ type Result struct {
 	Payload  []byte
 }
 
+type lastingKey struct{}
+
+// Lasting returns what an operation's context carries, without its end and
+// without what only the operation needs: for work that others may share.
+func Lasting(ctx context.Context) context.Context {
+	if lasting, ok := ctx.Value(lastingKey{}).(context.Context); ok {
+		return lasting
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// withLasting makes Lasting find ctx itself under the contexts that are derived from it.
+func withLasting(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lastingKey{}, context.WithoutCancel(ctx))
+}
+
 // subscribe starts a subscription, shared if it can be.
 func subscribe(ctx context.Context, exec graphql.GraphExecutor, op *graphql.OperationContext) (Follower, graphql.ResponseHandler, context.Context) {
 	if s, ok := exec.(Sharer); ok {

@@ -115,7 +115,9 @@ func (s *Streams) remove(st stream) {
 	if !open {
 		return
 	}
-	delete(s.open, st)
+	if delete(s.open, st); len(s.open) == 0 {
+		s.open = map[stream]Identity{} // an emptied map keeps the memory of its fullest hour
+	}
 	if id.Company == "" {
 		return
 	}

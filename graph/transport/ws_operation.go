@@ -54,7 +54,11 @@ func (s *socket) start(id string, params *graphql.RawParams) {
 	}
 	s.ops[id] = op
 	s.calls++
-	ctx, cancel := context.WithCancel(s.base)
+	base := s.base
+	if s.t.Begin != nil {
+		base = s.t.Begin(base)
+	}
+	ctx, cancel := context.WithCancel(withLasting(base))
 	op.cancel = cancel
 	s.mu.Unlock()
 	s.t.Streams.spawn(func() {
@@ -103,9 +107,6 @@ func (s *socket) run(ctx context.Context, op *operation, params *graphql.RawPara
 			s.fail(ctx, op, s.t.Recover(ctx, cause))
 		}
 	}()
-	if s.t.Begin != nil {
-		ctx = s.t.Begin(ctx)
-	}
 	if s.starting.Acquire(ctx, 1) != nil {
 		return
 	}
