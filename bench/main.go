@@ -30,6 +30,28 @@ type result struct {
 	OursEach  []float64 `json:"oursEach"` // each round, interleaved with the reference's
 	RefEach   []float64 `json:"refEach"`
 	Trips     int64     `json:"roundTrips,omitempty"`
+	// Parts are further figures by name; several rounds of one are a list.
+	Parts map[string]part `json:"parts,omitempty"`
+}
+
+// part is one further figure, of each round.
+type part struct {
+	Ours      []float64 `json:"ours,omitempty"`
+	Reference []float64 `json:"reference,omitempty"`
+}
+
+// part adds a figure of one round.
+func (r *result) part(kind, name string, v float64) {
+	if r.Parts == nil {
+		r.Parts = map[string]part{}
+	}
+	p := r.Parts[name]
+	if kind == "ours" {
+		p.Ours = append(p.Ours, round(v))
+	} else {
+		p.Reference = append(p.Reference, round(v))
+	}
+	r.Parts[name] = p
 }
 
 // benches are the measures by name, in the order in which they run.
@@ -39,12 +61,22 @@ var benches = []struct {
 }{
 	{"accept", accept},
 	{"settle", settle},
+	{"subscriptions", subscriptions},
+	{"fanout", fanout},
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	args := os.Args[1:]
+	if len(args) == 4 && args[0] == serveArg {
+		if err := serveEdge(ctx, args[1], args[2], args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench serve:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(ctx, args); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
