@@ -25,6 +25,7 @@ import (
 	"github.com/enrichd/enrichd/internal/config"
 	"github.com/enrichd/enrichd/internal/egress"
 	"github.com/enrichd/enrichd/internal/jobs"
+	"github.com/enrichd/enrichd/internal/limit"
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/seal"
 	"github.com/enrichd/enrichd/internal/service"
@@ -42,6 +43,7 @@ type App struct {
 	Box        *seal.Box
 	Wake       *wake.Postgres
 	Access     *access.Service
+	Limit      *limit.Limiter // nil: no limits
 	Ledger     *billing.Ledger
 	Dispatch   *dispatch.Service
 	Enrichment *enrichment.Service
@@ -67,14 +69,14 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	}
 	a.DSN = dsn
 	a.closers = append(a.closers, stop)
-	if err := migrations.Up(ctx, dsn, log); err != nil {
+	if err := migrations.Up(ctx, dsn, log, a.connect()...); err != nil {
 		return a, err
 	}
 	conns := c.DBConns
 	if hold == forCommand {
 		conns = min(conns, 4)
 	}
-	if a.DB, err = pg.Open(dsn, conns); err != nil {
+	if a.DB, err = pg.Open(dsn, conns, a.connect()...); err != nil {
 		return a, err
 	}
 	a.closers = append(a.closers, a.DB.Close)
@@ -89,7 +91,14 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 		UserAgent: "enrichd/" + Version + " (+" + c.ContactURL + ")",
 	}
 	a.Wake = wake.NewPostgres(dsn, log)
-	a.Access = &access.Service{DB: a.DB, Box: a.Box, Wake: a.Wake}
+	a.Wake.Connect = a.connect()
+	a.Access = &access.Service{DB: a.DB, Box: a.Box, Wake: a.Wake, Log: log, Proxies: c.TrustedProxies, Failures: c.AuthFailures}
+	if a.Access.Peppers, err = access.ParsePeppers(string(c.KeyPeppers)); err != nil {
+		return a, fmt.Errorf("ENRICHD_KEY_PEPPERS: %w", err)
+	}
+	if c.RateLimits {
+		a.Limit = &limit.Limiter{DB: a.DB, Log: log}
+	}
 	a.Ledger = &billing.Ledger{DB: a.DB, Log: log}
 	hooks := a.egress
 	hooks.AllowHTTP = c.WebhookHTTP
@@ -103,9 +112,22 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	}
 	a.Enrichment = &enrichment.Service{
 		DB: a.DB, Ledger: a.Ledger, Dispatch: a.Dispatch, Jobs: a.inserter, Wake: a.Wake, Box: a.Box, Log: log,
-		Feed: &enrichment.Feed{DB: a.DB, Wake: a.Wake, Log: log}, Render: rest.RenderResults,
+		Feed: &enrichment.Feed{DB: a.DB, Wake: a.Wake, Log: log}, Render: openOf(c).RenderResults,
 	}
 	return a, nil
+}
+
+// openOf are the configured readings of what the older contract leaves open.
+func openOf(c *config.Config) rest.Open {
+	return rest.Open{
+		FailedRunFails: c.FailedRunFails, LimitEnvelope: c.LimitEnvelope,
+		MinutesPerCredit: c.MinutesPerCredit, MinutesCompanies: c.MinutesCompanies, CostKey: c.CostKey,
+	}
+}
+
+// connect is how connections to the database are made.
+func (a *App) connect() []pg.Option {
+	return []pg.Option{pg.AllowInsecure(a.Config.DBAllowInsecure)}
 }
 
 // Close gives back what newApp opened, last first.
@@ -166,7 +188,7 @@ func (a *App) background(ctx context.Context, r roles) ([]service.Service, error
 		wc.WebhookWorkers = a.Config.WebhookWorkers
 	}
 	wc.Periodic = periodic
-	pool, err := pg.OpenPool(ctx, a.DSN, workerConns)
+	pool, err := pg.OpenPool(ctx, a.DSN, workerConns, a.connect()...)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +197,7 @@ func (a *App) background(ctx context.Context, r roles) ([]service.Service, error
 	if err != nil {
 		return nil, err
 	}
-	node := &jobs.Node{ID: wc.NodeID, DSN: a.DSN, Worker: worker, Log: a.Log}
+	node := &jobs.Node{ID: wc.NodeID, DSN: a.DSN, Connect: a.connect(), Worker: worker, Log: a.Log}
 	// The worker stops before the settler, which still writes what its last jobs hand over.
 	return append(services, settler, node, worker), nil
 }

@@ -127,7 +127,8 @@ func companyList() *cobra.Command {
 }
 
 func keysCommand() *cobra.Command {
-	return group("keys", "Make, list and revoke API keys", []string{"key"}, keysCreate(), keysList(), keysRevoke())
+	return group("keys", "Make, list, suspend and revoke API keys", []string{"key"},
+		keysCreate(), keysList(), keysSuspend(), keysResume(), keysRevoke(), keysManage(), keysAudit())
 }
 
 func keysCreate() *cobra.Command {
@@ -139,12 +140,16 @@ func keysCreate() *cobra.Command {
 	company := c.Flags().String("company", "", "the company's id (needed)")
 	mode := c.Flags().String("mode", "live", "live, or test: sandbox sources only, no credits")
 	scopes := c.Flags().String("scopes", "", "comma-separated; every scope but ADMIN when left out")
-	label := c.Flags().String("label", "cli", "what the key is for")
+	label := c.Flags().String("label", "", "what the key is for; at most two live keys have one label")
 	ips := c.Flags().StringSlice("allow-ip", nil, "addresses or CIDR ranges it may be used from; anywhere when left out")
 	expires := c.Flags().Duration("expires-in", 0, "how long it holds, such as 720h; for good when left out")
+	manages := c.Flags().StringSlice("manages", nil, "ids of the companies it acts for, for an applicant tracking system; every call names one")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		in := access.NewKey{CompanyID: *company, Label: *label, Test: *mode == "test", AllowedIPs: *ips}
+		if c.Flags().Changed("manages") {
+			in.Manages = append([]string{}, *manages...)
+		}
 		switch {
 		case *company == "":
 			return usageError{fmt.Errorf("--company is needed; `enrichd company list` shows the ids")}
@@ -241,31 +246,6 @@ func keysList() *cobra.Command {
 				fmt.Fprintf(w, "%s\t%s\t%s…\t%s\t%s\n", r.ID, r.Label, r.Prefix, r.Mode, r.State)
 			}
 			return w.Flush()
-		})
-	}
-	return c
-}
-
-func keysRevoke() *cobra.Command {
-	c := &cobra.Command{Use: "revoke KEY_ID", Short: "End a key for good; its sockets close on every node", Args: usage(cobra.ExactArgs(1))}
-	asJSON := jsonFlag(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		return withApp(c, func(ctx context.Context, a *App) error {
-			if err := a.Wake.Start(ctx); err != nil {
-				return err
-			}
-			key, err := a.Access.Revoke(ctx, "", args[0])
-			if stopped := a.Wake.Stop(ctx); err == nil {
-				err = stopped // the announcement is sent before it stops
-			}
-			if err != nil {
-				return err
-			}
-			if *asJSON {
-				return printJSON(c.OutOrStdout(), map[string]any{"id": key.ID, "revokedAt": key.RevokedAt})
-			}
-			fmt.Fprintf(c.OutOrStdout(), "revoked %s\n", key.ID)
-			return nil
 		})
 	}
 	return c

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +15,6 @@ import (
 
 	"github.com/enrichd/enrichd/graph"
 	"github.com/enrichd/enrichd/graph/exec"
-	"github.com/enrichd/enrichd/internal/access"
-	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/resolvers"
 	"github.com/enrichd/enrichd/rest"
 )
@@ -35,6 +32,7 @@ const (
 type api struct {
 	app      *App
 	graphql  *graph.Server
+	rest     *rest.API
 	public   *http.Server
 	admin    *http.Server
 	draining atomic.Bool
@@ -52,11 +50,15 @@ func newAPI(a *App) *api {
 			},
 			Directives: exec.DirectiveRoot{Auth: graph.Auth},
 		}),
-		Authenticate: s.authenticate, Log: a.Log, Dev: a.Config.Dev, AllowedOrigins: a.Config.AllowedOrigins,
+		Authenticate: s.authenticate, Admit: s.admit, Charge: s.charge, Recheck: a.Access.Ended, Log: a.Log, Dev: a.Config.Dev, AllowedOrigins: a.Config.AllowedOrigins,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", s.graphql)
-	(&rest.API{Access: a.Access, Enrichment: a.Enrichment, Log: a.Log}).Mount(mux)
+	s.rest = &rest.API{
+		Access: a.Access, Enrichment: a.Enrichment, Billing: a.Ledger, Dispatch: a.Dispatch, Limit: a.Limit,
+		Open: openOf(a.Config), Log: a.Log,
+	}
+	s.rest.Mount(mux)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	s.public = server(mux)
@@ -72,23 +74,6 @@ func newAPI(a *App) *api {
 
 func server(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
-}
-
-// authenticate turns a key into a principal for GraphQL.
-func (s *api) authenticate(ctx context.Context, token string, r *http.Request) (context.Context, error) {
-	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
-	p, err := s.app.Access.Authenticate(ctx, token, peer.Addr())
-	var suspended access.Suspended
-	var forbidden fault.Forbidden
-	switch {
-	case errors.Is(err, access.ErrInvalidKey), errors.As(err, &suspended):
-		return nil, graph.Unauthenticated(err.Error())
-	case errors.As(err, &forbidden):
-		return nil, forbidden
-	case err != nil:
-		return nil, err
-	}
-	return access.With(ctx, p), nil
 }
 
 func (s *api) ready(w http.ResponseWriter, r *http.Request) {
@@ -130,8 +115,8 @@ func (s *api) Start(ctx context.Context) error {
 			s.app.Log.WarnContext(ctx, "no metrics: the admin address is taken", "addr", addr)
 		}
 	}
-	cancel := s.app.Wake.Notify(s.graphql.Announced)
-	s.public.RegisterOnShutdown(cancel)
+	s.public.RegisterOnShutdown(s.app.Wake.Notify(s.announced))
+	s.public.RegisterOnShutdown(s.app.Wake.Notify(s.rest.Announced))
 	go s.serve(s.public, public)
 	return nil
 }
@@ -150,5 +135,6 @@ func (s *api) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	s.rest.Drain()
 	return errors.Join(s.graphql.Shutdown(ctx), s.public.Shutdown(ctx), s.admin.Shutdown(ctx))
 }

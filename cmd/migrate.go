@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/enrichd/enrichd/internal/config"
+	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/migrations"
 )
 
@@ -19,16 +20,16 @@ func migrateCommand() *cobra.Command {
 		Short: "Bring the database's schema up to date (serve does so by itself)",
 		Args:  usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withDSN(c.Context(), func(ctx context.Context, dsn string, log *slog.Logger) error {
-				return migrations.Up(ctx, dsn, log)
+			return withDSN(c.Context(), func(ctx context.Context, dsn string, log *slog.Logger, opts ...pg.Option) error {
+				return migrations.Up(ctx, dsn, log, opts...)
 			})
 		},
 	}
 	status := &cobra.Command{Use: "status", Short: "Show which migrations the database has", Args: usage(cobra.NoArgs)}
 	asJSON := jsonFlag(status)
 	status.RunE = func(c *cobra.Command, _ []string) error {
-		return withDSN(c.Context(), func(ctx context.Context, dsn string, _ *slog.Logger) error {
-			steps, err := migrations.Status(ctx, dsn)
+		return withDSN(c.Context(), func(ctx context.Context, dsn string, _ *slog.Logger, opts ...pg.Option) error {
+			steps, err := migrations.Status(ctx, dsn, opts...)
 			if err != nil {
 				return err
 			}
@@ -47,7 +48,7 @@ func migrateCommand() *cobra.Command {
 }
 
 // withDSN runs f on the database without migrating it first.
-func withDSN(ctx context.Context, f func(ctx context.Context, dsn string, log *slog.Logger) error) error {
+func withDSN(ctx context.Context, f func(ctx context.Context, dsn string, log *slog.Logger, opts ...pg.Option) error) error {
 	conf, err := config.FromEnv()
 	if err != nil {
 		return err
@@ -58,5 +59,5 @@ func withDSN(ctx context.Context, f func(ctx context.Context, dsn string, log *s
 		return err
 	}
 	defer stop()
-	return f(ctx, dsn, log)
+	return f(ctx, dsn, log, pg.AllowInsecure(conf.DBAllowInsecure))
 }

@@ -95,7 +95,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		demoCommand(), serveCommand(), workCommand(), migrateCommand(),
-		companyCommand(), keysCommand(), creditsCommand(),
+		companyCommand(), keysCommand(), limitsCommand(), creditsCommand(),
 		importCommand(), startCommand(), watchCommand(), resultsCommand(),
 		configCommand(),
 	)

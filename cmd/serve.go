@@ -103,7 +103,7 @@ func (a *App) start(ctx context.Context, r roles) (*running, error) {
 	out := &running{}
 	if r.api {
 		out.api = newAPI(a)
-		services = append(services, out.api)
+		services = append(services, a.Limit, out.api)
 	}
 	return out, out.Start(ctx, services...)
 }
