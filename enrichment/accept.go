@@ -75,9 +75,10 @@ func (a *accepting) reservation() billing.Reservation {
 	}
 }
 
-// ordinary reports whether the run may be accepted at once: it costs credits, within what the caller allows, and names no webhook.
+// ordinary reports whether the run may be accepted at once: it costs credits, within
+// what the caller allows, names no webhook, and has nothing served from store.
 func (a *accepting) ordinary() bool {
-	return !a.who.Key.Test && a.in.WebhookID == nil && a.overMax() == nil
+	return !a.who.Key.Test && !a.window() && a.in.WebhookID == nil && a.overMax() == nil
 }
 
 func (a *accepting) overMax() error {
@@ -129,18 +130,28 @@ func (a *accepting) stepByStep(ctx context.Context, tx bun.Tx) (*Run, bool, erro
 	if err != nil {
 		return nil, false, err
 	}
+	repeats, err := a.repeats(ctx, tx)
+	if err != nil {
+		return nil, false, err
+	}
 	a.open()
 	run := a.book.run
 	for _, m := range a.book.members {
+		from, again := repeats[m.ProfileID]
 		switch suppressed, found := known[m.ProfileID]; {
 		case !found:
 			a.book.finish(m, a.now, Finish{Outcome: OutcomeNotFound})
 		case suppressed:
 			a.book.finish(m, a.now, Finish{Outcome: OutcomeSuppressed})
+		case again:
+			a.book.serve(m, a.now, from)
 		}
 	}
 	a.book.close(a.now)
 	if err := a.Store.insertRun(ctx, tx, a.book); err != nil {
+		return nil, false, err
+	}
+	if err := a.Store.copyServed(ctx, tx, a.book); err != nil {
 		return nil, false, err
 	}
 	if err := a.Jobs.Add(ctx, tx, jobsOf(a.book)); err != nil {

@@ -17,6 +17,8 @@ type book struct {
 	changed map[*RunProfile]bool
 	// captured are the members that succeeded in this batch and cost a credit.
 	captured []*RunProfile
+	// served are what answers the members that an earlier run's success serves.
+	served []repeat
 }
 
 func newBook(run *Run, members []*RunProfile) *book {
@@ -29,6 +31,8 @@ type Finish struct {
 	Candidate *pipeline.Candidate
 	Failure   *Failure
 	Missing   []string
+	// Fingerprint is that of the profile as it was when the work on it began.
+	Fingerprint []byte
 	// Digests are those of the identifiers met on the way, by which an objection finds the person.
 	Digests [][]byte
 }
@@ -108,6 +112,7 @@ func (b *book) finish(m *RunProfile, at time.Time, f Finish) {
 	m.WaitingOn = []string{}
 	if f.Outcome.Success() {
 		m.Candidate, m.PersonDigests = f.Candidate, f.Digests
+		m.Fingerprint = f.Fingerprint
 		b.gainSilently(m)
 		if !b.run.Test {
 			m.Credits = 1

@@ -124,6 +124,7 @@ type RunProfile struct {
 	FieldsChanged []string            `bun:"fields_changed,array"`
 	WaitingOn     []string            `bun:"waiting_on,array"`
 	Missing       []string            `bun:"missing,array"`
+	Fingerprint   []byte              `bun:"fingerprint"`
 	PersonDigests [][]byte            `bun:"person_digests,array,type:bytea[]"`
 	StartedAt     *time.Time          `bun:"started_at"`
 	FinishedAt    *time.Time          `bun:"finished_at"`

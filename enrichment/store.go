@@ -51,9 +51,9 @@ func (Store) known(ctx context.Context, tx bun.Tx, companyID string, ids []strin
 // of a statement. The lists are the members' ids and outcomes, and the events' kinds and data.
 const runCTE = `
 	run AS (
-		INSERT INTO runs (id, company_id, api_key_id, label, test, status, webhook_id, total, queued, not_found, suppressed,
+		INSERT INTO runs (id, company_id, api_key_id, label, test, status, webhook_id, total, queued, enriched, not_found, suppressed,
 		                  stages, reserved, released, last_sequence, created_at, finished_at)
-		VALUES (:run, :company, :api_key, :label, :test, :status, :webhook, :total, :queued, :not_found, :suppressed,
+		VALUES (:run, :company, :api_key, :label, :test, :status, :webhook, :total, :queued, :enriched, :not_found, :suppressed,
 		        :stages, :reserved, :released, :last_sequence, :created_at, :finished_at)
 	), members AS (
 		INSERT INTO run_profiles (run_id, ordinal, company_id, profile_id, outcome, finished_at)
@@ -66,7 +66,7 @@ const runCTE = `
 	)`
 
 var runArgs = []string{
-	"run", "company", "api_key", "label", "test", "status", "webhook", "total", "queued", "not_found", "suppressed",
+	"run", "company", "api_key", "label", "test", "status", "webhook", "total", "queued", "enriched", "not_found", "suppressed",
 	"stages", "reserved", "released", "last_sequence", "created_at", "finished_at", "profiles", "outcomes", "kinds", "data",
 }
 
@@ -103,7 +103,7 @@ func (b *book) args() ([]any, error) {
 	p := run.Progress
 	return []any{
 		run.ID, run.CompanyID, run.APIKeyID, run.Label, run.Test, string(run.Status), run.WebhookID,
-		p.Total, p.Queued, p.NotFound, p.Suppressed, string(stages), run.Reserved, run.Released, run.LastSequence, run.CreatedAt, run.FinishedAt,
+		p.Total, p.Queued, p.Enriched, p.NotFound, p.Suppressed, string(stages), run.Reserved, run.Released, run.LastSequence, run.CreatedAt, run.FinishedAt,
 		ids, outcomes, kinds, data,
 	}, nil
 }
@@ -252,7 +252,7 @@ func (Store) write(ctx context.Context, tx bun.IDB, runs []*Run, profiles []*Run
 			Set("outcome = v.outcome, stage = v.stage, attempt = v.attempt, candidate = v.candidate, failure = v.failure").
 			Set("credits = v.credits, fields_changed = v.fields_changed, waiting_on = v.waiting_on, missing = v.missing").
 			Set("person_digests = v.person_digests").
-			Set("started_at = v.started_at, finished_at = v.finished_at").
+			Set("fingerprint = v.fingerprint, started_at = v.started_at, finished_at = v.finished_at").
 			Where("rp.run_id = v.run_id AND rp.ordinal = v.ordinal"))
 	}
 	if _, err := q.Exec(ctx); err != nil {
@@ -289,17 +289,20 @@ func (s Store) work(ctx context.Context, db bun.IDB, runID, profileID string) (*
 	return w, err
 }
 
-// orphans lists open profiles of runs older than age that no live job will settle.
-func (Store) orphans(ctx context.Context, db bun.IDB, age time.Duration, limit int) ([]*RunProfile, error) {
+// orphans lists open profiles of runs (of one run, unless runID is "") older than age that no live job will settle.
+func (Store) orphans(ctx context.Context, db bun.IDB, runID string, age time.Duration, limit int) ([]*RunProfile, error) {
 	var rows []*RunProfile
-	err := db.NewSelect().Model(&rows).ExcludeColumn("candidate").
+	q := db.NewSelect().Model(&rows).ExcludeColumn("candidate").
 		Join("JOIN runs AS r ON r.id = rp.run_id").
 		Where("r.finished_at IS NULL AND rp.finished_at IS NULL").
 		Where("r.created_at < now() - make_interval(secs => ?)", age.Seconds()).
 		Where(`NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = ? AND j.state IN ('available', 'running', 'retryable', 'scheduled', 'pending')
 			AND j.args @> jsonb_build_object('run', rp.run_id, 'profile', rp.profile_id))`, ProfileArgs{}.Kind()).
-		Limit(int64(limit)).Scan(ctx)
-	if err != nil {
+		Limit(int64(limit))
+	if runID != "" {
+		q = q.Where("r.id = ?", runID)
+	}
+	if err := q.Scan(ctx); err != nil {
 		return nil, fmt.Errorf("look for orphaned profiles: %w", err)
 	}
 	return rows, nil

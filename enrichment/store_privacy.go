@@ -114,7 +114,7 @@ func (Store) eraseProfiles(ctx context.Context, tx bun.Tx, companyID string, pro
 	}
 	ids := bun.List(profileIDs)
 	err = tx.NewRaw(`UPDATE run_profiles AS rp
-		SET candidate = NULL, fields_changed = '{}', missing = '{}', waiting_on = '{}', person_digests = '{}'
+		SET candidate = NULL, fields_changed = '{}', missing = '{}', waiting_on = '{}', person_digests = '{}', fingerprint = NULL
 		WHERE rp.company_id = ? AND rp.profile_id IN (?) RETURNING rp.run_id`, companyID, ids).Scan(ctx, &runs)
 	if err != nil {
 		return nil, fmt.Errorf("erase results: %w", err)

@@ -108,6 +108,9 @@ func (w *ProfileWorker) Work(ctx context.Context, job *river.Job[ProfileArgs]) e
 	}
 
 	f, err := w.judge(ctx, company, item.profile, res)
+	if item.profile != nil {
+		f.Fingerprint = item.profile.Fingerprint
+	}
 	if err == nil {
 		err = end(f)
 	}
@@ -196,7 +199,7 @@ type SweepWorker struct {
 
 // Work implements river.Worker.
 func (w *SweepWorker) Work(ctx context.Context, _ *river.Job[SweepArgs]) error {
-	orphans, err := w.Service.Store.orphans(ctx, w.Service.DB, orphanAge, sweepBatch)
+	orphans, err := w.Service.Store.orphans(ctx, w.Service.DB, "", orphanAge, sweepBatch)
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,8 @@ CREATE TABLE run_profiles (
     fields_changed text[] NOT NULL DEFAULT '{}',
     waiting_on     text[] NOT NULL DEFAULT '{}',
     missing        text[] NOT NULL DEFAULT '{}',
+    -- Of a success: the fingerprint of the profile that it was about, which tells an unchanged repeat.
+    fingerprint    bytea,
     -- Keyed digests of the identifiers met on the way, so that an objection finds the person by them too.
     person_digests bytea[] NOT NULL DEFAULT '{}',
     started_at     timestamptz,
