@@ -35,9 +35,12 @@ type engine struct {
 	charge     func(ctx context.Context, op Operation) (*Budget, error)
 	documents  *cache[*document] // by text
 	persisted  *cache[*document] // by SHA-256 of the text, in hexadecimal
-	present    graphql.ErrorPresenterFunc
-	timeout    time.Duration // of rendering one event
-	shares     shares
+	operations Operations        // always known
+	// persistedOnly refuses everything but operations.
+	persistedOnly bool
+	present       graphql.ErrorPresenterFunc
+	timeout       time.Duration // of rendering one event
+	shares        shares
 }
 
 // document is a text that passed; it is shared by all who send it.
@@ -51,6 +54,7 @@ func newEngine(o Options, log *slog.Logger) *engine {
 	e := &engine{
 		Executor: executor.New(o.Schema), schema: o.Schema.Schema(), lim: o.Limits, suggest: o.Dev,
 		introspect: o.Introspect, charge: o.Charge, documents: newCache[*document](cachedDocuments), persisted: newCache[*document](cachedDocuments),
+		operations: o.Operations, persistedOnly: o.PersistedOnly,
 		present: presenter(log, o.Dev), timeout: o.OperationTimeout,
 	}
 	e.SetQueryCache(prepared{})

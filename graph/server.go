@@ -48,6 +48,10 @@ type Options struct {
 	// AllowedOrigins are the sites, besides our own, whose scripts may call; "*" is all.
 	AllowedOrigins []string
 
+	// Operations are known by their hashes from the start; PersistedOnly lets nothing else run.
+	Operations    Operations
+	PersistedOnly bool
+
 	Limits  Limits
 	Sockets Sockets
 	// BodyLimit is the largest request body, in bytes; 0 is 256 KiB.

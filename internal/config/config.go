@@ -70,7 +70,13 @@ type Config struct {
 	MinutesCompanies []string `env:"ENRICHD_REST_MINUTES_COMPANIES" help:"ids of companies whose usage is reported in minutes; *: all"`
 	CostKey          string   `env:"ENRICHD_REST_COST_KEY" default:"candidate_enrichment" help:"what the usage report calls what is billed"`
 
+	InvoiceGrace  time.Duration `env:"ENRICHD_INVOICE_GRACE" default:"0s" help:"how long an invoice waits for its number, for corrections by hand"`
+	InvoiceIssuer string        `env:"ENRICHD_INVOICE_ISSUER" help:"who bills, as printed on invoices; | begins a new line"`
+	LedgerChain   bool          `env:"ENRICHD_LEDGER_CHAIN" default:"false" help:"chain each account's ledger entries by digests, for good once on"`
+
 	AllowedOrigins []string      `env:"ENRICHD_ALLOWED_ORIGINS" help:"browser origins that may call and open sockets; empty: none but the server's own"`
+	Operations     string        `env:"ENRICHD_GRAPHQL_OPERATIONS" help:"JSON file of SHA-256 to text: GraphQL operations that clients may send by hash alone"`
+	PersistedOnly  bool          `env:"ENRICHD_GRAPHQL_PERSISTED_ONLY" default:"false" help:"run no GraphQL operation but those of ENRICHD_GRAPHQL_OPERATIONS"`
 	Dev            bool          `env:"ENRICHD_DEV" default:"false" help:"introspection for every key, and suggestions in errors"`
 	LogLevel       string        `env:"ENRICHD_LOG_LEVEL" default:"info" help:"debug, info, warn or error"`
 	LogFormat      string        `env:"ENRICHD_LOG_FORMAT" default:"text" help:"text or json"`
