@@ -61,6 +61,7 @@ var benches = []struct {
 }{
 	{"accept", accept},
 	{"settle", settle},
+	{"captures", captures},
 	{"subscriptions", subscriptions},
 	{"fanout", fanout},
 }
