@@ -64,6 +64,7 @@ var benches = []struct {
 	{"captures", captures},
 	{"subscriptions", subscriptions},
 	{"fanout", fanout},
+	{"hostile", hostile},
 }
 
 func main() {

@@ -11,8 +11,12 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
-// maxDepth bounds how deep the JSON of variables and extensions may nest.
-const maxDepth = 20
+// maxDepth bounds how deep the JSON of variables and extensions may nest,
+// maxValues how many values it may hold: decoding a small object costs a hundred times its bytes.
+const (
+	maxDepth  = 20
+	maxValues = 20_000
+)
 
 // timedOut is what a caller reads when an operation met its deadline.
 const timedOut = "the operation took too long"
@@ -39,7 +43,7 @@ func decodeObject(b []byte, what string) (map[string]json.RawMessage, error) {
 	case b[0] == '[':
 		return nil, badRequest(what + " must be one JSON object; batches are not supported")
 	case tooDeep(b, maxDepth+2):
-		return nil, badRequest(fmt.Sprintf("%s nests deeper than %d levels", what, maxDepth))
+		return nil, badRequest(fmt.Sprintf("%s nests deeper than %d levels, or holds more than %d values", what, maxDepth, maxValues))
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil || fields == nil {
@@ -101,10 +105,10 @@ func objectOf(raw json.RawMessage, name string) (m map[string]any, err error) {
 	return m, nil
 }
 
-// tooDeep reports whether arrays and objects in b nest deeper than max. It
-// needs no valid JSON, reads b once and does not recurse, so it may come before the decoder.
+// tooDeep reports whether arrays and objects in b nest deeper than max, or
+// hold more than maxValues. It needs no valid JSON, reads b once and does not recurse, so it may come before the decoder.
 func tooDeep(b []byte, max int) bool {
-	depth, quoted := 0, false
+	depth, values, quoted := 0, 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case quoted && c == '\\':
@@ -116,8 +120,14 @@ func tooDeep(b []byte, max int) bool {
 			if depth++; depth > max {
 				return true
 			}
+			values++
 		case c == '}' || c == ']':
 			depth--
+		case c == ',':
+			values++
+		}
+		if values > maxValues {
+			return true
 		}
 	}
 	return false
