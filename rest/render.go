@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,31 +85,39 @@ func (a *API) renderHTML(w http.ResponseWriter, req *http.Request) error {
 	if err := body.err(); err != nil {
 		return err
 	}
-	out := renderBody{Success: true, Data: []renderItem{}}
-	seen := map[string]bool{}
-	for _, id := range ids {
-		if seen[id] {
+	ids = distinct(ids)
+	cards, err := a.cards(req.Context(), ids)
+	if err != nil {
+		return err
+	}
+	out := renderBody{Success: true, Data: make([]renderItem, len(ids))}
+	for i, id := range ids {
+		out.Data[i] = renderItem{ProfileID: id, ErrorCode: "PROFILE_NOT_FOUND"}
+		c := cards[id]
+		if c == nil {
 			continue
 		}
-		seen[id] = true
-		c, err := a.card(req.Context(), id)
-		if err != nil {
+		c.Theme = colours
+		var html strings.Builder
+		if err := cardTemplate.Execute(&html, c); err != nil {
 			return err
 		}
-		item := renderItem{ProfileID: id, ErrorCode: "PROFILE_NOT_FOUND"}
-		if c != nil {
-			c.Theme = colours
-			var html strings.Builder
-			if err := cardTemplate.Execute(&html, c); err != nil {
-				return err
-			}
-			item = renderItem{ProfileID: id, Success: true, Name: c.Name, HTMLContent: html.String()}
-			out.RenderedCount++
-		}
-		out.Data = append(out.Data, item)
+		out.Data[i] = renderItem{ProfileID: id, Success: true, Name: c.Name, HTMLContent: html.String()}
+		out.RenderedCount++
 	}
 	flat.answer(w, http.StatusOK, out)
 	return nil
+}
+
+// distinct drops repeats and keeps the order.
+func distinct(ids []string) []string {
+	var kept []string
+	for _, id := range ids {
+		if !slices.Contains(kept, id) {
+			kept = append(kept, id)
+		}
+	}
+	return kept
 }
 
 // checkIDs holds ids to the rules of profileIds: 1 to 10, none empty.
@@ -134,25 +143,36 @@ func checkIDs(body *object, ids []string) {
 // maxProfileID is the longest profile id in bytes.
 const maxProfileID = 200
 
-// card gathers what is known of a profile of the caller's company: what the
-// newest run established, or else what was imported. nil when there is no such
-// profile, or when the person objected.
-func (a *API) card(ctx context.Context, id string) (*card, error) {
-	p, err := a.Enrichment.Profile(ctx, id)
-	if err != nil || p == nil || p.Suppressed {
-		return nil, err
-	}
-	c, err := a.Enrichment.Candidate(ctx, p)
+// cards gathers what is known of profiles of the caller's company: what the
+// newest run established, or else what was imported. Unknown profiles have no
+// card, nor have those whose person objected.
+func (a *API) cards(ctx context.Context, ids []string) (map[string]*card, error) {
+	profiles, err := a.Enrichment.ProfilesByID(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	if c != nil {
-		return enrichedCard(c), nil
+	shown := []*enrichment.Profile{}
+	for _, p := range profiles {
+		if !p.Suppressed {
+			shown = append(shown, p)
+		}
 	}
-	return &card{
-		Name: p.Name, Position: position(p.CurrentRole, p.CurrentCompany), Headline: orEmpty(p.Headline),
-		Location: orEmpty(p.Location), Skills: primary(p.Skills), Linkedin: linkedinOf(p.Links),
-	}, nil
+	candidates, err := a.Enrichment.Candidates(ctx, shown)
+	if err != nil {
+		return nil, err
+	}
+	cards := make(map[string]*card, len(shown))
+	for _, p := range shown {
+		if c := candidates[p.ID]; c != nil {
+			cards[p.ID] = enrichedCard(c)
+			continue
+		}
+		cards[p.ID] = &card{
+			Name: p.Name, Position: position(p.CurrentRole, p.CurrentCompany), Headline: orEmpty(p.Headline),
+			Location: orEmpty(p.Location), Skills: primary(p.Skills), Linkedin: linkedinOf(p.Links),
+		}
+	}
+	return cards, nil
 }
 
 func enrichedCard(c *pipeline.Candidate) *card {
