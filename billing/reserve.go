@@ -129,6 +129,9 @@ func (l *Ledger) admit(ctx context.Context, tx bun.Tx, companyID string, require
 	return errors.New("the account neither admits nor refuses the run")
 }
 
+// Affords reports whether the account would admit work that may cost required credits.
+func (a *Account) Affords(required int64) bool { return a.refusal(required) == nil }
+
 // refusal says why the account does not admit work that may cost required credits; nil when it does.
 func (a *Account) refusal(required int64) error {
 	left, limited := a.Available, false

@@ -78,11 +78,11 @@ func (a *accepting) reservation() billing.Reservation {
 // ordinary reports whether the run may be accepted at once: it costs credits, within
 // what the caller allows, names no webhook, and has nothing served from store.
 func (a *accepting) ordinary() bool {
-	return !a.who.Key.Test && !a.window() && a.in.WebhookID == nil && a.overMax() == nil
+	return !a.who.Key.Test && !a.window() && a.in.WebhookID == nil && a.overMax(len(a.distinct)) == nil
 }
 
-func (a *accepting) overMax() error {
-	hold := len(a.distinct)
+// overMax refuses a run that could cost more than the caller allows.
+func (a *accepting) overMax(hold int) error {
 	if a.in.MaxCredits == nil || a.who.Key.Test || int64(hold) <= *a.in.MaxCredits {
 		return nil
 	}
@@ -123,9 +123,6 @@ func (a *accepting) stepByStep(ctx context.Context, tx bun.Tx) (*Run, bool, erro
 			return nil, false, err
 		}
 	}
-	if err := a.overMax(); err != nil {
-		return nil, false, err
-	}
 	known, err := a.known(ctx, tx)
 	if err != nil {
 		return nil, false, err
@@ -140,12 +137,15 @@ func (a *accepting) stepByStep(ctx context.Context, tx bun.Tx) (*Run, bool, erro
 		from, again := repeats[m.ProfileID]
 		switch suppressed, found := known[m.ProfileID]; {
 		case !found:
-			a.book.finish(m, a.now, Finish{Outcome: OutcomeNotFound})
+			a.book.free(m, a.now, OutcomeNotFound)
 		case suppressed:
-			a.book.finish(m, a.now, Finish{Outcome: OutcomeSuppressed})
+			a.book.free(m, a.now, OutcomeSuppressed)
 		case again:
 			a.book.serve(m, a.now, from)
 		}
+	}
+	if err := a.overMax(run.Progress.Queued); err != nil {
+		return nil, false, err
 	}
 	a.book.close(a.now)
 	if err := a.Store.insertRun(ctx, tx, a.book); err != nil {

@@ -129,6 +129,15 @@ func (b *book) finish(m *RunProfile, at time.Time, f Finish) {
 	b.stages(at)
 }
 
+// free ends a queued profile that is not worked on at all; the credit that was held for it is released.
+func (b *book) free(m *RunProfile, at time.Time, outcome Outcome) {
+	b.finish(m, at, Finish{Outcome: outcome})
+	if !b.run.Test {
+		b.run.Released++
+		b.log.add(at, &CreditsMoved{Credits: b.run.Credits()})
+	}
+}
+
 // gainSilently takes the fields of the candidate: the outcome's own event shows them.
 func (b *book) gainSilently(m *RunProfile) {
 	names := []string{}

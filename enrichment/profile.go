@@ -7,7 +7,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/enrichd/enrichd/enrichment/pipeline"
-	"github.com/enrichd/enrichd/internal/page"
 )
 
 // Outcome is how one profile ended in one run; QUEUED and ACTIVE are still open.
@@ -98,14 +97,6 @@ func (p *Profile) masked() *Profile {
 	}
 }
 
-// ProfileEdge is one profile and its place in a list.
-type ProfileEdge struct{ page.Edge[*Profile] }
-
-// ProfileConnection is one page of profiles.
-type ProfileConnection struct {
-	page.Connection[ProfileEdge, *Profile]
-}
-
 // RunProfile is one profile in one run.
 type RunProfile struct {
 	bun.BaseModel `bun:"table:run_profiles,alias:rp"`
@@ -128,14 +119,6 @@ type RunProfile struct {
 	PersonDigests [][]byte            `bun:"person_digests,array,type:bytea[]"`
 	StartedAt     *time.Time          `bun:"started_at"`
 	FinishedAt    *time.Time          `bun:"finished_at"`
-}
-
-// RunProfileEdge is one profile of a run and its place in it.
-type RunProfileEdge struct{ page.Edge[*RunProfile] }
-
-// RunProfileConnection is one page of a run's profiles, in the order they were submitted.
-type RunProfileConnection struct {
-	page.Connection[RunProfileEdge, *RunProfile]
 }
 
 func text(s *string) string {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/enrichd/enrichd/billing"
 	"github.com/enrichd/enrichd/enrichment/pipeline"
-	"github.com/enrichd/enrichd/internal/page"
 )
 
 // Status is where a run is in its life.
@@ -160,9 +159,3 @@ type Failure struct {
 	Message   string `json:"message"`
 	Retryable bool   `json:"retryable"`
 }
-
-// RunEdge is one run and its place in a list.
-type RunEdge struct{ page.Edge[*Run] }
-
-// RunConnection is one page of runs.
-type RunConnection struct{ page.Connection[RunEdge, *Run] }

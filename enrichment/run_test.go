@@ -58,10 +58,10 @@ func TestRun(t *testing.T) {
 				t.Errorf("stage %s is %s at the end", s.Stage, s.Status)
 			}
 		}
-		stored, err := h.Events(ctx, run, 0, 1000)
+		stored, err := h.Events(ctx, []string{run.ID}, 0, 1000)
 		must(t, err)
-		if len(stored) != len(events) {
-			t.Errorf("%d events stored, %d streamed", len(stored), len(events))
+		if n := len(stored[run.ID]); n != len(events) {
+			t.Errorf("%d events stored, %d streamed", n, len(events))
 		}
 	})
 
@@ -144,7 +144,7 @@ func TestStart(t *testing.T) {
 		if b := h.balance(ctx); b.Available != 1 || b.Held != 0 {
 			t.Errorf("balance %+v", b)
 		}
-		c, err := h.Runs(ctx, pageArgs(10))
+		c, err := h.Runs(ctx, pageArgs(10), RunFilter{}, OrderNewest)
 		must(t, err)
 		if len(c.Nodes) != 0 {
 			t.Errorf("%d runs were started", len(c.Nodes))

@@ -13,13 +13,11 @@ import (
 
 	"github.com/enrichd/enrichd/billing"
 	"github.com/enrichd/enrichd/dispatch"
-	"github.com/enrichd/enrichd/enrichment/pipeline"
 	"github.com/enrichd/enrichd/internal/access"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/idem"
 	"github.com/enrichd/enrichd/internal/ident"
 	"github.com/enrichd/enrichd/internal/jobs"
-	"github.com/enrichd/enrichd/internal/page"
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/seal"
 	"github.com/enrichd/enrichd/internal/wake"
@@ -163,7 +161,7 @@ func (s *Service) announce(ctx context.Context, tx bun.Tx, run *Run, members []*
 		return err
 	}
 	if run.Progress.Succeeded() > 0 {
-		if members, err = s.Store.results(ctx, tx, run.ID, nil, 0, MaxProfiles); err != nil {
+		if members, err = s.Store.results(ctx, tx, []string{run.ID}, nil, 0); err != nil {
 			return err
 		}
 	}
@@ -182,60 +180,9 @@ func (s *Service) Run(ctx context.Context, id string) (*Run, error) {
 	return s.Store.run(ctx, s.DB, p.Company.ID, p.Key.Test, id)
 }
 
-// Runs lists the company's runs, newest first.
-func (s *Service) Runs(ctx context.Context, a page.Args) (*RunConnection, error) {
-	p := access.From(ctx)
-	before, err := a.Position()
-	if err := firstOf(err, a.Check()); err != nil {
-		return nil, err
-	}
-	runs, err := s.Store.runs(ctx, s.DB, p.Company.ID, p.Key.Test, before, a.First+1)
-	if err != nil {
-		return nil, err
-	}
-	c := page.Make(runs, a, func(r *Run) string { return r.ID }, func(e page.Edge[*Run]) RunEdge { return RunEdge{e} })
-	return &RunConnection{c}, nil
-}
-
-// Members returns a page of a run's profiles in the order they were submitted, narrowed to outcomes when given.
-func (s *Service) Members(ctx context.Context, run *Run, a page.Args, outcomes []Outcome) (*RunProfileConnection, error) {
-	position, err := a.Position()
-	if err := firstOf(err, a.Check()); err != nil {
-		return nil, err
-	}
-	after := 0
-	if position != "" {
-		if after, err = strconv.Atoi(position); err != nil {
-			return nil, fault.Invalid("after", "is not a cursor of this list")
-		}
-	}
-	rows, err := s.Store.results(ctx, s.DB, run.ID, outcomes, after, a.First+1)
-	if err != nil {
-		return nil, err
-	}
-	c := page.Make(rows, a, func(r *RunProfile) string { return strconv.Itoa(r.Ordinal) },
-		func(e page.Edge[*RunProfile]) RunProfileEdge { return RunProfileEdge{e} })
-	return &RunProfileConnection{c}, nil
-}
-
 // Results returns all profiles of a run with their candidates, in the order they were submitted.
 func (s *Service) Results(ctx context.Context, run *Run) ([]*RunProfile, error) {
-	return s.Store.results(ctx, s.DB, run.ID, nil, 0, MaxProfiles)
-}
-
-// maxEvents is the most events one call returns.
-const maxEvents = 1000
-
-// Events returns a run's stored events after a sequence.
-func (s *Service) Events(ctx context.Context, run *Run, after, first int) ([]Event, error) {
-	if first < 1 || first > maxEvents {
-		return nil, fault.Invalid("first", "must be between 1 and %d, not %d", maxEvents, first)
-	}
-	rows, err := s.Store.events(ctx, s.DB, run.ID, after, first)
-	if err != nil {
-		return nil, err
-	}
-	return decode(rows)
+	return s.Store.results(ctx, s.DB, []string{run.ID}, nil, 0)
 }
 
 func decode(rows []eventRow) ([]Event, error) {
@@ -257,40 +204,6 @@ func (s *Service) Profile(ctx context.Context, id string) (*Profile, error) {
 	return p.masked(), err
 }
 
-// Profiles lists the company's profiles in the order they were first imported.
-func (s *Service) Profiles(ctx context.Context, a page.Args) (*ProfileConnection, error) {
-	after, err := a.Position()
-	if err := firstOf(err, a.Check()); err != nil {
-		return nil, err
-	}
-	rows, err := s.Store.profiles(ctx, s.DB, access.From(ctx).Company.ID, func(q *bun.SelectQuery) *bun.SelectQuery {
-		if after != "" {
-			q = q.Where("p.id > ?", after)
-		}
-		return q.OrderExpr("p.id").Limit(int64(a.First) + 1)
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i := range rows {
-		rows[i] = rows[i].masked()
-	}
-	c := page.Make(rows, a, func(p *Profile) string { return p.ID }, func(e page.Edge[*Profile]) ProfileEdge { return ProfileEdge{e} })
-	return &ProfileConnection{c}, nil
-}
-
-// Candidate returns what the newest successful run established about a profile; nil when nothing, or when the person objected.
-func (s *Service) Candidate(ctx context.Context, p *Profile) (*pipeline.Candidate, error) {
-	if p.Suppressed {
-		return nil, nil
-	}
-	newest, err := s.Store.newestCandidate(ctx, s.DB, p.CompanyID, p.ID)
-	if newest == nil {
-		return nil, err
-	}
-	return newest.Candidate, err
-}
-
 func firstOf(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -298,15 +211,6 @@ func firstOf(errs ...error) error {
 		}
 	}
 	return nil
-}
-
-// Referenced returns the run that another object of the caller's company names;
-// nil when it names none, or the run is gone.
-func (s *Service) Referenced(ctx context.Context, id *string) (*Run, error) {
-	if id == nil || *id == "" {
-		return nil, nil
-	}
-	return s.Run(ctx, *id)
 }
 
 // Follow streams a run's events to the caller; an unknown or foreign run is a NotFound.

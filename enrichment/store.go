@@ -20,9 +20,12 @@ import (
 // take the database or a transaction, so that each joins the caller's.
 type Store struct{}
 
-// suppressedExpr tells whether the person of profile p objected.
-const suppressedExpr = `EXISTS (SELECT 1 FROM suppressions s
-	WHERE s.company_id = p.company_id AND s.digest = ANY (p.person_digests)) AS suppressed`
+// isSuppressed tells whether the person of profile p objected.
+const (
+	isSuppressed = `EXISTS (SELECT 1 FROM suppressions s
+	WHERE s.company_id = p.company_id AND s.digest = ANY (p.person_digests))`
+	suppressedExpr = isSuppressed + ` AS suppressed`
+)
 
 // known reads which of ids are profiles of the company, each with whether it is suppressed.
 func (Store) known(ctx context.Context, tx bun.Tx, companyID string, ids []string) (map[string]bool, error) {
@@ -173,37 +176,6 @@ func (Store) run(ctx context.Context, db bun.IDB, companyID string, test bool, i
 	return run, nil
 }
 
-// runs lists a company's runs, newest first; one more than asked for, so that the caller sees whether there are more.
-func (Store) runs(ctx context.Context, db bun.IDB, companyID string, test bool, before string, limit int) ([]*Run, error) {
-	var runs []*Run
-	q := db.NewSelect().Model(&runs).Where("r.company_id = ? AND r.test = ?", companyID, test)
-	if before != "" {
-		q = q.Where("r.id < ?", before)
-	}
-	if err := q.OrderExpr("r.id DESC").Limit(int64(limit)).Scan(ctx); err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
-	}
-	return runs, nil
-}
-
-// results reads a run's profiles in the order they were submitted, with their
-// candidates; a suppressed person's candidate is left out. outcomes narrow it when given.
-func (Store) results(ctx context.Context, db bun.IDB, runID string, outcomes []Outcome, after, limit int) ([]*RunProfile, error) {
-	var rows []*RunProfile
-	q := db.NewSelect().Model(&rows).ExcludeColumn("candidate").
-		ColumnExpr(`CASE WHEN EXISTS (SELECT 1 FROM profiles p JOIN suppressions s
-			ON s.company_id = p.company_id AND s.digest = ANY (p.person_digests)
-			WHERE p.id = rp.profile_id AND p.company_id = rp.company_id) THEN NULL ELSE rp.candidate END AS candidate`).
-		Where("rp.run_id = ? AND rp.ordinal > ?", runID, after)
-	if len(outcomes) > 0 {
-		q = q.Where("rp.outcome IN (?)", bun.List(outcomes))
-	}
-	if err := q.OrderExpr("rp.ordinal").Limit(int64(limit)).Scan(ctx); err != nil {
-		return nil, fmt.Errorf("read results of %s: %w", runID, err)
-	}
-	return rows, nil
-}
-
 // events reads a run's events after a sequence, in order.
 func (Store) events(ctx context.Context, db bun.IDB, runID string, after, limit int) ([]eventRow, error) {
 	var rows []eventRow
@@ -345,20 +317,6 @@ func (Store) profiles(ctx context.Context, db bun.IDB, companyID string, narrow 
 		return nil, fmt.Errorf("read profiles: %w", err)
 	}
 	return ps, nil
-}
-
-// newestCandidate reads the newest successful member of a profile; nil when there is none.
-func (Store) newestCandidate(ctx context.Context, db bun.IDB, companyID, profileID string) (*RunProfile, error) {
-	rp := new(RunProfile)
-	err := db.NewSelect().Model(rp).Where("rp.company_id = ? AND rp.profile_id = ?", companyID, profileID).
-		Where("rp.outcome IN ('ENRICHED', 'PARTIAL')").OrderExpr("rp.finished_at DESC").Limit(1).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the newest candidate of %s: %w", profileID, err)
-	}
-	return rp, nil
 }
 
 // upsert writes imported profiles, matched on external id. It returns them as

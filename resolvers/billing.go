@@ -17,12 +17,12 @@ import (
 // Ledger is the resolver for the ledger field.
 func (r *billingAccountResolver) Ledger(ctx context.Context, obj *billing.Account, first int, after *string, kinds []billing.EntryKind) (*billing.LedgerEntryConnection, error) {
 	c, err := r.Billing.Entries(ctx, obj.ID, args(first, after), kinds)
-	return &c, err
+	return r.listEntries(ctx, c, err)
 }
 
 // Run is the resolver for the run field.
 func (r *ledgerEntryResolver) Run(ctx context.Context, obj *billing.Entry) (*enrichment.Run, error) {
-	return r.Enrichment.Referenced(ctx, obj.RunID)
+	return r.run(ctx, obj.RunID)
 }
 
 // GrantCredits is the resolver for the grantCredits field.

@@ -15,19 +15,17 @@ import (
 
 // Webhook is the resolver for the webhook field.
 func (r *deliveryResolver) Webhook(ctx context.Context, obj *dispatch.Delivery) (*dispatch.Webhook, error) {
-	webhooks, err := r.Dispatch.WebhooksByID(ctx, []string{obj.WebhookID})
-	return webhooks[obj.WebhookID], err
+	return r.webhook(ctx, obj.WebhookID)
 }
 
 // Attempts is the resolver for the attempts field.
 func (r *deliveryResolver) Attempts(ctx context.Context, obj *dispatch.Delivery) ([]*dispatch.DeliveryAttempt, error) {
-	attempts, err := r.Dispatch.AttemptsOf(ctx, []string{obj.ID})
-	return append([]*dispatch.DeliveryAttempt{}, attempts[obj.ID]...), err
+	return r.attempts(ctx, obj.ID)
 }
 
 // Run is the resolver for the run field.
 func (r *deliveryResolver) Run(ctx context.Context, obj *dispatch.Delivery) (*enrichment.Run, error) {
-	return r.Enrichment.Referenced(ctx, obj.RunID)
+	return r.run(ctx, obj.RunID)
 }
 
 // CreateWebhook is the resolver for the createWebhook field.
@@ -103,13 +101,13 @@ func (r *queryResolver) Delivery(ctx context.Context, id string) (*dispatch.Deli
 // Deliveries is the resolver for the deliveries field.
 func (r *queryResolver) Deliveries(ctx context.Context, first int, after *string, filter *dispatch.DeliveryFilter) (*dispatch.DeliveryConnection, error) {
 	c, err := r.Dispatch.Deliveries(ctx, args(first, after), deref(filter))
-	return &c, err
+	return r.listDeliveries(ctx, c, err)
 }
 
 // Deliveries is the resolver for the deliveries field.
 func (r *webhookResolver) Deliveries(ctx context.Context, obj *dispatch.Webhook, first int, after *string, status []dispatch.DeliveryStatus) (*dispatch.DeliveryConnection, error) {
 	c, err := r.Dispatch.Deliveries(ctx, args(first, after), dispatch.DeliveryFilter{WebhookID: &obj.ID, Status: status})
-	return &c, err
+	return r.listDeliveries(ctx, c, err)
 }
 
 // Health is the resolver for the health field.

@@ -15,17 +15,17 @@ import (
 
 // Profiles is the resolver for the profiles field.
 func (r *enrichmentRunResolver) Profiles(ctx context.Context, obj *enrichment.Run, first int, after *string, outcome []enrichment.Outcome) (*enrichment.RunProfileConnection, error) {
-	return r.Enrichment.Members(ctx, obj, args(first, after), outcome)
+	return r.members(ctx, obj, first, after, outcome)
 }
 
 // Events is the resolver for the events field.
 func (r *enrichmentRunResolver) Events(ctx context.Context, obj *enrichment.Run, first int, afterSequence int) ([]enrichment.Event, error) {
-	return r.Enrichment.Events(ctx, obj, afterSequence, first)
+	return r.events(ctx, obj, first, afterSequence)
 }
 
 // Run is the resolver for the run field.
 func (r *evidenceResolver) Run(ctx context.Context, obj *pipeline.Evidence) (*enrichment.Run, error) {
-	return r.Enrichment.Referenced(ctx, &obj.RunID)
+	return r.run(ctx, &obj.RunID)
 }
 
 // ImportProfiles is the resolver for the importProfiles field.
@@ -47,7 +47,7 @@ func (r *mutationResolver) StartEnrichment(ctx context.Context, input enrichment
 
 // Candidate is the resolver for the candidate field.
 func (r *profileResolver) Candidate(ctx context.Context, obj *enrichment.Profile) (*pipeline.Candidate, error) {
-	return r.Enrichment.Candidate(ctx, obj)
+	return r.candidate(ctx, obj)
 }
 
 // EnrichmentResults is the resolver for the enrichmentResults field.
@@ -62,7 +62,8 @@ func (r *queryResolver) EnrichmentRun(ctx context.Context, requestID string) (*e
 
 // EnrichmentRuns is the resolver for the enrichmentRuns field.
 func (r *queryResolver) EnrichmentRuns(ctx context.Context, first int, after *string) (*enrichment.RunConnection, error) {
-	return r.Enrichment.Runs(ctx, args(first, after))
+	c, err := r.Enrichment.Runs(ctx, args(first, after), enrichment.RunFilter{}, enrichment.OrderNewest)
+	return r.listRuns(ctx, c, err)
 }
 
 // Profile is the resolver for the profile field.
@@ -72,12 +73,13 @@ func (r *queryResolver) Profile(ctx context.Context, id string) (*enrichment.Pro
 
 // Profiles is the resolver for the profiles field.
 func (r *queryResolver) Profiles(ctx context.Context, first int, after *string) (*enrichment.ProfileConnection, error) {
-	return r.Enrichment.Profiles(ctx, args(first, after))
+	c, err := r.Enrichment.Profiles(ctx, args(first, after), enrichment.ProfileFilter{})
+	return r.listProfiles(ctx, c, err)
 }
 
 // Profile is the resolver for the profile field.
 func (r *runProfileResolver) Profile(ctx context.Context, obj *enrichment.RunProfile) (*enrichment.Profile, error) {
-	return r.Enrichment.Profile(ctx, obj.ProfileID)
+	return r.profile(ctx, obj.ProfileID)
 }
 
 // EnrichmentProgress is the resolver for the enrichmentProgress field.
