@@ -268,7 +268,8 @@ func headersJSON(h map[string]string) *string {
 
 // tell logs an attempt in one wide line with the decision that followed.
 func (s *Service) tell(ctx context.Context, a *admission, log *DeliveryAttempt, v verdict, c consequence) {
-	level, text := slog.LevelDebug, "webhook attempt"
+	s.count(a, log, v)
+	level, text := slog.LevelInfo, "webhook attempt"
 	switch {
 	case !c.Recorded:
 		level, text = slog.LevelWarn, "webhook attempt not recorded: lease lost"
@@ -284,7 +285,8 @@ func (s *Service) tell(ctx context.Context, a *admission, log *DeliveryAttempt, 
 		level, text = slog.LevelWarn, "webhook delivery given up"
 	}
 	attrs := []slog.Attr{
-		slog.String("delivery", a.DeliveryID), slog.String("webhook", a.WebhookID), slog.String("event", a.EventID),
+		slog.String("delivery_id", a.DeliveryID), slog.String("webhook_id", a.WebhookID), slog.String("event_id", a.EventID),
+		slog.String("company_id", a.CompanyID),
 		slog.Int("attempt", a.Number), slog.Int("millis", log.DurationMillis), slog.String("verdict", string(v.Status)),
 	}
 	if log.StatusCode != nil {
@@ -297,6 +299,22 @@ func (s *Service) tell(ctx context.Context, a *admission, log *DeliveryAttempt, 
 		attrs = append(attrs, slog.Duration("again", v.Delay))
 	}
 	s.Log.LogAttrs(ctx, level, text, attrs...)
+}
+
+// count publishes an attempt: by what followed, and by class of status or error.
+func (s *Service) count(a *admission, log *DeliveryAttempt, v verdict) {
+	class := "none"
+	switch {
+	case log.StatusCode != nil:
+		class = strconv.Itoa(*log.StatusCode/100) + "xx"
+	case log.Error != nil:
+		class = *log.Error
+	}
+	took, latency := time.Duration(log.DurationMillis)*time.Millisecond, time.Duration(0)
+	if v.Status == DeliveryDelivered && !a.Manual {
+		latency = seconds(a.AgeSeconds) + took
+	}
+	s.Metrics.Attempt(strings.ToLower(string(v.Status)), class, took, latency)
 }
 
 // briefly gives f a context that a cancelled job does not cut, bounded by its

@@ -15,6 +15,7 @@ import (
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/ident"
 	"github.com/enrichd/enrichd/internal/jobs"
+	"github.com/enrichd/enrichd/internal/metrics"
 	"github.com/enrichd/enrichd/internal/page"
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/seal"
@@ -73,7 +74,9 @@ type Service struct {
 	Egress *egress.Client // made for egress.ForWebhook
 	Wake   wake.Waker     // told of companies whose activity grew; may be nil
 	Log    *slog.Logger
-	Config Config
+	// Metrics counts attempts; nil counts nothing.
+	Metrics *metrics.Metrics
+	Config  Config
 
 	store store
 	gate  gate

@@ -9,6 +9,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/enrichd/enrichd/internal/metrics"
 	"github.com/enrichd/enrichd/internal/wake"
 )
 
@@ -28,6 +29,8 @@ type Feed struct {
 	Store Store
 	Wake  wake.Waker
 	Log   *slog.Logger
+	// Metrics measures how old events are when they arrive; nil measures nothing.
+	Metrics *metrics.Metrics
 
 	mu    sync.Mutex
 	runs  map[string]*tail
@@ -44,6 +47,7 @@ type tail struct {
 	base    int // sequence before the first event of the log
 	events  []Event
 	final   bool // the terminal event is in the log, and nothing follows it
+	current bool // all that there was when it was first followed has been read
 	readers int
 	// notify are the watches that want to know of events that were added.
 	notify []*Watch
@@ -165,11 +169,19 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		}
 		t.events = append(t.events, e)
 		t.final = terminal(e)
+		if t.current {
+			f.Metrics.EventRead(time.Since(e.head().OccurredAt))
+		}
 		if t != grown { // rows come run by run
 			grown = t
 			for _, w := range t.notify {
 				woken = append(woken, w.notify)
 			}
+		}
+	}
+	for id := range after {
+		if t := f.runs[id]; t != nil {
+			t.current = true
 		}
 	}
 	return nil

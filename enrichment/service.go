@@ -18,6 +18,7 @@ import (
 	"github.com/enrichd/enrichd/internal/idem"
 	"github.com/enrichd/enrichd/internal/ident"
 	"github.com/enrichd/enrichd/internal/jobs"
+	"github.com/enrichd/enrichd/internal/metrics"
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/seal"
 	"github.com/enrichd/enrichd/internal/wake"
@@ -34,6 +35,8 @@ type Service struct {
 	Feed     *Feed
 	Box      *seal.Box
 	Log      *slog.Logger
+	// Metrics counts what ended; nil counts nothing.
+	Metrics *metrics.Metrics
 	// Render gives the older contract's results body of a run, which is also the data of its webhook events.
 	Render func(*Run, []*RunProfile) ([]byte, error)
 }
@@ -125,9 +128,14 @@ func (s *Service) Start(ctx context.Context, in StartInput) (run *Run, replayed 
 		return err
 	})
 	if err != nil {
+		if errors.As(err, new(billing.InsufficientCredits)) {
+			s.Metrics.ReserveRefused()
+		}
 		return nil, false, err
 	}
-	if !replayed {
+	if replayed {
+		s.Metrics.Replayed()
+	} else {
 		s.Wake.Publish(run.ID)
 	}
 	return run, replayed, nil

@@ -188,11 +188,13 @@ func (s *Settler) try(batch []*move) error {
 
 func (s *Settler) write(batch []*move) error {
 	var touched []string
+	var sum tally
 	err := pg.InTx(context.Background(), s.Service.DB, func(ctx context.Context, tx bun.Tx) error {
 		books, err := s.Service.open(ctx, tx, runsOf(batch))
 		if err != nil {
 			return err
 		}
+		sum = tally{}
 		for _, m := range batch {
 			b := books[m.run]
 			if b == nil {
@@ -200,14 +202,19 @@ func (s *Settler) write(batch []*move) error {
 			}
 			if rp := b.member(m.profile); rp != nil && rp.Outcome.Open() {
 				m.apply(b, rp)
+			} else if m.outcome {
+				sum.again++
 			}
 		}
+		sum.note(books)
 		touched, err = s.Service.commit(ctx, tx, books)
+		sum.ended(books)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	sum.publish(s.Service.Metrics)
 	s.Service.Wake.Publish(touched...)
 	return nil
 }
