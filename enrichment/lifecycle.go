@@ -34,7 +34,9 @@ func (s *Service) Cancel(ctx context.Context, requestID string, reason *string) 
 		}
 	}
 	var run *Run
+	var sum tally
 	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
+		sum = tally{}
 		b, err := s.openOwn(ctx, tx, requestID)
 		if err != nil {
 			return err
@@ -50,12 +52,16 @@ func (s *Service) Cancel(ctx context.Context, requestID string, reason *string) 
 		if err := s.stopJobs(ctx, tx, run.ID, stopped); err != nil {
 			return err
 		}
-		_, err = s.commit(ctx, tx, map[string]*book{run.ID: b})
+		books := map[string]*book{run.ID: b}
+		sum.note(books)
+		_, err = s.commit(ctx, tx, books)
+		sum.ended(books)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	sum.publish(s.Metrics)
 	s.Wake.Publish(run.ID)
 	return run, nil
 }

@@ -136,6 +136,9 @@ func (s *Service) Start(ctx context.Context, in StartInput) (run *Run, replayed 
 	if replayed {
 		s.Metrics.Replayed()
 	} else {
+		if run.Status.Final() { // nothing was left to do
+			s.Metrics.RunEnded(string(run.Status))
+		}
 		s.Wake.Publish(run.ID)
 	}
 	return run, replayed, nil

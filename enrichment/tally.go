@@ -2,7 +2,7 @@ package enrichment
 
 import "github.com/enrichd/enrichd/internal/metrics"
 
-// tally counts what one batch of the settler did, for the metrics, once it is committed.
+// tally counts what one transaction did to runs, for the metrics, once it is committed.
 type tally struct {
 	// again are outcomes that were there already: a job ran twice.
 	again    int
