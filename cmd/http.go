@@ -44,12 +44,9 @@ type api struct {
 func newAPI(a *App) *api {
 	s := &api{app: a, failed: make(chan error, 2)}
 	s.graphql = graph.NewServer(graph.Options{
-		Schema: exec.NewExecutableSchema(exec.Config{
-			Resolvers: &resolvers.Resolver{
-				Access: a.Access, Enrichment: a.Enrichment, Billing: a.Ledger, Dispatch: a.Dispatch,
-			},
-			Directives: exec.DirectiveRoot{Auth: graph.Auth},
-		}),
+		Schema: resolvers.NewSchema(&resolvers.Resolver{
+			Access: a.Access, Enrichment: a.Enrichment, Billing: a.Ledger, Dispatch: a.Dispatch, Limit: a.Limit,
+		}, exec.DirectiveRoot{Auth: graph.Auth}),
 		Authenticate: s.authenticate, Admit: s.admit, Charge: s.charge, Recheck: a.Access.Ended, Log: a.Log, Dev: a.Config.Dev, AllowedOrigins: a.Config.AllowedOrigins,
 	})
 	mux := http.NewServeMux()

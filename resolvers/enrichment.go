@@ -7,6 +7,7 @@ package resolvers
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/enrichd/enrichd/enrichment"
 	"github.com/enrichd/enrichd/enrichment/pipeline"
@@ -45,9 +46,51 @@ func (r *mutationResolver) StartEnrichment(ctx context.Context, input enrichment
 	return &exec.StartEnrichmentPayload{Run: run, Replayed: replayed, UserErrors: refusals}, err
 }
 
+// CancelEnrichment is the resolver for the cancelEnrichment field.
+func (r *mutationResolver) CancelEnrichment(ctx context.Context, input exec.CancelEnrichmentInput) (*exec.CancelEnrichmentPayload, error) {
+	run, err := r.Enrichment.Cancel(ctx, input.RequestID, input.Reason)
+	refusals, err := refused(err)
+	return &exec.CancelEnrichmentPayload{Run: run, UserErrors: refusals}, err
+}
+
+// RetryFailedProfiles is the resolver for the retryFailedProfiles field.
+func (r *mutationResolver) RetryFailedProfiles(ctx context.Context, input enrichment.RetryInput) (*exec.RetryFailedProfilesPayload, error) {
+	run, requeued, err := r.Enrichment.RetryFailed(ctx, input)
+	refusals, err := refused(err)
+	return &exec.RetryFailedProfilesPayload{Run: run, Requeued: requeued, UserErrors: refusals}, err
+}
+
+// SuppressPerson is the resolver for the suppressPerson field.
+func (r *mutationResolver) SuppressPerson(ctx context.Context, input exec.SuppressPersonInput) (*exec.SuppressPersonPayload, error) {
+	at, affected, err := r.Enrichment.Suppress(ctx, *input.Person, input.Reason)
+	since := &at
+	if err != nil {
+		since = nil
+	}
+	refusals, err := refused(err)
+	return &exec.SuppressPersonPayload{SuppressedAt: since, ProfilesAffected: affected, UserErrors: refusals}, err
+}
+
+// ErasePerson is the resolver for the erasePerson field.
+func (r *mutationResolver) ErasePerson(ctx context.Context, input exec.ErasePersonInput) (*exec.ErasePersonPayload, error) {
+	receipt, err := r.Enrichment.Erase(ctx, input.IdempotencyKey, *input.Person, input.Reason)
+	refusals, err := refused(err)
+	return &exec.ErasePersonPayload{ReceiptID: optional(deref(receipt).ID), ProfilesErased: deref(receipt).Profiles, UserErrors: refusals}, err
+}
+
+// Fields is the resolver for the fields field.
+func (r *profileResolver) Fields(ctx context.Context, obj *enrichment.Profile, names []string) ([]*enrichment.ProfileField, error) {
+	return r.fields(ctx, obj, names)
+}
+
 // Candidate is the resolver for the candidate field.
 func (r *profileResolver) Candidate(ctx context.Context, obj *enrichment.Profile) (*pipeline.Candidate, error) {
 	return r.candidate(ctx, obj)
+}
+
+// Runs is the resolver for the runs field.
+func (r *profileResolver) Runs(ctx context.Context, obj *enrichment.Profile, first int, after *string) (*enrichment.RunConnection, error) {
+	return r.runsOf(ctx, obj, first, after)
 }
 
 // EnrichmentResults is the resolver for the enrichmentResults field.
@@ -61,9 +104,14 @@ func (r *queryResolver) EnrichmentRun(ctx context.Context, requestID string) (*e
 }
 
 // EnrichmentRuns is the resolver for the enrichmentRuns field.
-func (r *queryResolver) EnrichmentRuns(ctx context.Context, first int, after *string) (*enrichment.RunConnection, error) {
-	c, err := r.Enrichment.Runs(ctx, args(first, after), enrichment.RunFilter{}, enrichment.OrderNewest)
+func (r *queryResolver) EnrichmentRuns(ctx context.Context, first int, after *string, filter *enrichment.RunFilter, orderBy enrichment.RunOrder) (*enrichment.RunConnection, error) {
+	c, err := r.Enrichment.Runs(ctx, args(first, after), deref(filter), orderBy)
 	return r.listRuns(ctx, c, err)
+}
+
+// EnrichmentQuote is the resolver for the enrichmentQuote field.
+func (r *queryResolver) EnrichmentQuote(ctx context.Context, profileIds []string) (*enrichment.Quote, error) {
+	return r.Enrichment.Quote(ctx, profileIds)
 }
 
 // Profile is the resolver for the profile field.
@@ -72,9 +120,19 @@ func (r *queryResolver) Profile(ctx context.Context, id string) (*enrichment.Pro
 }
 
 // Profiles is the resolver for the profiles field.
-func (r *queryResolver) Profiles(ctx context.Context, first int, after *string) (*enrichment.ProfileConnection, error) {
-	c, err := r.Enrichment.Profiles(ctx, args(first, after), enrichment.ProfileFilter{})
+func (r *queryResolver) Profiles(ctx context.Context, first int, after *string, filter *enrichment.ProfileFilter) (*enrichment.ProfileConnection, error) {
+	c, err := r.Enrichment.Profiles(ctx, args(first, after), deref(filter))
 	return r.listProfiles(ctx, c, err)
+}
+
+// Suppressions is the resolver for the suppressions field.
+func (r *queryResolver) Suppressions(ctx context.Context, first int, after *string) (*enrichment.SuppressionConnection, error) {
+	return r.Enrichment.Suppressions(ctx, args(first, after))
+}
+
+// PersonExport is the resolver for the personExport field.
+func (r *queryResolver) PersonExport(ctx context.Context, person enrichment.PersonRef) (json.RawMessage, error) {
+	return r.Enrichment.Export(ctx, person)
 }
 
 // Profile is the resolver for the profile field.
@@ -99,13 +157,9 @@ func (r *Resolver) Profile() exec.ProfileResolver { return &profileResolver{r} }
 // RunProfile returns exec.RunProfileResolver implementation.
 func (r *Resolver) RunProfile() exec.RunProfileResolver { return &runProfileResolver{r} }
 
-// Subscription returns exec.SubscriptionResolver implementation.
-func (r *Resolver) Subscription() exec.SubscriptionResolver { return &subscriptionResolver{r} }
-
 type (
 	enrichmentRunResolver struct{ *Resolver }
 	evidenceResolver      struct{ *Resolver }
 	profileResolver       struct{ *Resolver }
 	runProfileResolver    struct{ *Resolver }
-	subscriptionResolver  struct{ *Resolver }
 )

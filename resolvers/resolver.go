@@ -15,6 +15,7 @@ import (
 	"github.com/enrichd/enrichd/internal/access"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/idem"
+	"github.com/enrichd/enrichd/internal/limit"
 	"github.com/enrichd/enrichd/internal/page"
 )
 
@@ -24,6 +25,7 @@ type Resolver struct {
 	Enrichment *enrichment.Service
 	Billing    *billing.Ledger
 	Dispatch   *dispatch.Service
+	Limit      *limit.Limiter // nil: no limits
 }
 
 // refused takes the refusals out of err for a payload's userErrors; what is left is a fault.

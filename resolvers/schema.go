@@ -8,9 +8,15 @@ package resolvers
 import (
 	"context"
 
+	"github.com/enrichd/enrichd/dispatch"
 	"github.com/enrichd/enrichd/graph/exec"
 	"github.com/enrichd/enrichd/internal/access"
 )
+
+// Subject is the resolver for the subject field.
+func (r *activityResolver) Subject(ctx context.Context, obj *dispatch.Activity) (exec.Node, error) {
+	return r.node(ctx, obj.SubjectID)
+}
 
 // CreateAPIKey is the resolver for the createApiKey field.
 func (r *mutationResolver) CreateAPIKey(ctx context.Context, input exec.CreateAPIKeyInput) (*exec.CreateAPIKeyPayload, error) {
@@ -29,10 +35,20 @@ func (r *mutationResolver) RevokeAPIKey(ctx context.Context, input exec.RevokeAP
 	return &exec.RevokeAPIKeyPayload{APIKey: key, UserErrors: refusals}, err
 }
 
+// Node is the resolver for the node field.
+func (r *queryResolver) Node(ctx context.Context, id string) (exec.Node, error) {
+	return r.node(ctx, id)
+}
+
 // Viewer is the resolver for the viewer field.
 func (r *queryResolver) Viewer(ctx context.Context) (*exec.Viewer, error) {
 	p := access.From(ctx)
 	return &exec.Viewer{Company: &p.Company, APIKey: &p.Key}, nil
+}
+
+// CompanyActivity is the resolver for the companyActivity field.
+func (r *subscriptionResolver) CompanyActivity(ctx context.Context, after *string, kinds []dispatch.ActivityKind) (<-chan *dispatch.Activity, error) {
+	return r.Dispatch.FollowActivity(ctx, r.Enrichment.Wake, deref(after), kinds...)
 }
 
 // APIKeys is the resolver for the apiKeys field.
@@ -40,17 +56,31 @@ func (r *viewerResolver) APIKeys(ctx context.Context, obj *exec.Viewer) ([]*acce
 	return r.Access.Keys(ctx, obj.Company.ID)
 }
 
+// Budget is the resolver for the budget field.
+func (r *viewerResolver) Budget(ctx context.Context, obj *exec.Viewer) (*exec.CostBudget, error) {
+	b := r.Limit.Budget(ctx, access.From(ctx))
+	return &exec.CostBudget{Capacity: int(b.Capacity), Remaining: int(b.Remaining), RestorePerSecond: int(b.RestorePerSecond)}, nil
+}
+
+// Activity returns exec.ActivityResolver implementation.
+func (r *Resolver) Activity() exec.ActivityResolver { return &activityResolver{r} }
+
 // Mutation returns exec.MutationResolver implementation.
 func (r *Resolver) Mutation() exec.MutationResolver { return &mutationResolver{r} }
 
 // Query returns exec.QueryResolver implementation.
 func (r *Resolver) Query() exec.QueryResolver { return &queryResolver{r} }
 
+// Subscription returns exec.SubscriptionResolver implementation.
+func (r *Resolver) Subscription() exec.SubscriptionResolver { return &subscriptionResolver{r} }
+
 // Viewer returns exec.ViewerResolver implementation.
 func (r *Resolver) Viewer() exec.ViewerResolver { return &viewerResolver{r} }
 
 type (
-	mutationResolver struct{ *Resolver }
-	queryResolver    struct{ *Resolver }
-	viewerResolver   struct{ *Resolver }
+	activityResolver     struct{ *Resolver }
+	mutationResolver     struct{ *Resolver }
+	queryResolver        struct{ *Resolver }
+	subscriptionResolver struct{ *Resolver }
+	viewerResolver       struct{ *Resolver }
 )

@@ -22,6 +22,25 @@ type Node interface {
 	IsNode()
 }
 
+type CancelEnrichmentInput struct {
+	RequestID string  `json:"requestId"`
+	Reason    *string `json:"reason,omitempty"`
+}
+
+type CancelEnrichmentPayload struct {
+	Run        *enrichment.Run `json:"run,omitempty"`
+	UserErrors []fault.User    `json:"userErrors"`
+}
+
+func (CancelEnrichmentPayload) IsMutationPayload() {}
+
+// Cost points left in the caller's bucket.
+type CostBudget struct {
+	Capacity         int `json:"capacity"`
+	Remaining        int `json:"remaining"`
+	RestorePerSecond int `json:"restorePerSecond"`
+}
+
 type CreateAPIKeyInput struct {
 	Label  string         `json:"label"`
 	Scopes []access.Scope `json:"scopes"`
@@ -59,6 +78,21 @@ type DeleteWebhookPayload struct {
 }
 
 func (DeleteWebhookPayload) IsMutationPayload() {}
+
+type ErasePersonInput struct {
+	IdempotencyKey string                `json:"idempotencyKey"`
+	Person         *enrichment.PersonRef `json:"person"`
+	Reason         string                `json:"reason"`
+}
+
+type ErasePersonPayload struct {
+	// Proof to keep; holds no personal data.
+	ReceiptID      *string      `json:"receiptId,omitempty"`
+	ProfilesErased int          `json:"profilesErased"`
+	UserErrors     []fault.User `json:"userErrors"`
+}
+
+func (ErasePersonPayload) IsMutationPayload() {}
 
 type GrantCreditsInput struct {
 	IdempotencyKey string `json:"idempotencyKey"`
@@ -131,6 +165,14 @@ type ResetWebhookCircuitPayload struct {
 
 func (ResetWebhookCircuitPayload) IsMutationPayload() {}
 
+type RetryFailedProfilesPayload struct {
+	Run        *enrichment.Run `json:"run,omitempty"`
+	Requeued   int             `json:"requeued"`
+	UserErrors []fault.User    `json:"userErrors"`
+}
+
+func (RetryFailedProfilesPayload) IsMutationPayload() {}
+
 type RevokeAPIKeyInput struct {
 	ID string `json:"id"`
 }
@@ -162,6 +204,19 @@ func (StartEnrichmentPayload) IsMutationPayload() {}
 
 type Subscription struct {
 }
+
+type SuppressPersonInput struct {
+	Person *enrichment.PersonRef `json:"person"`
+	Reason string                `json:"reason"`
+}
+
+type SuppressPersonPayload struct {
+	SuppressedAt     *time.Time   `json:"suppressedAt,omitempty"`
+	ProfilesAffected int          `json:"profilesAffected"`
+	UserErrors       []fault.User `json:"userErrors"`
+}
+
+func (SuppressPersonPayload) IsMutationPayload() {}
 
 type TestWebhookInput struct {
 	ID        string             `json:"id"`
@@ -201,4 +256,5 @@ type Viewer struct {
 	APIKey  *access.Key     `json:"apiKey"`
 	// Every key of the company, revoked ones included.
 	APIKeys []*access.Key `json:"apiKeys"`
+	Budget  *CostBudget   `json:"budget"`
 }

@@ -22,6 +22,7 @@ func NewExecutableSchema(cfg Config) graphql.ExecutableSchema {
 type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
+	Activity() ActivityResolver
 	BillingAccount() BillingAccountResolver
 	Delivery() DeliveryResolver
 	EnrichmentRun() EnrichmentRunResolver
@@ -63,22 +64,29 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("CancelEnrichmentInput", ec.unmarshalInputCancelEnrichmentInput),
 			graphql.NewInputUnmarshaler("CreateApiKeyInput", ec.unmarshalInputCreateApiKeyInput),
 			graphql.NewInputUnmarshaler("CreateWebhookInput", ec.unmarshalInputCreateWebhookInput),
 			graphql.NewInputUnmarshaler("DeleteWebhookInput", ec.unmarshalInputDeleteWebhookInput),
 			graphql.NewInputUnmarshaler("DeliveryFilter", ec.unmarshalInputDeliveryFilter),
+			graphql.NewInputUnmarshaler("EnrichmentRunFilter", ec.unmarshalInputEnrichmentRunFilter),
+			graphql.NewInputUnmarshaler("ErasePersonInput", ec.unmarshalInputErasePersonInput),
 			graphql.NewInputUnmarshaler("FailedSince", ec.unmarshalInputFailedSince),
 			graphql.NewInputUnmarshaler("GrantCreditsInput", ec.unmarshalInputGrantCreditsInput),
 			graphql.NewInputUnmarshaler("ImportProfilesInput", ec.unmarshalInputImportProfilesInput),
+			graphql.NewInputUnmarshaler("PersonRef", ec.unmarshalInputPersonRef),
+			graphql.NewInputUnmarshaler("ProfileFilter", ec.unmarshalInputProfileFilter),
 			graphql.NewInputUnmarshaler("ProfileInput", ec.unmarshalInputProfileInput),
 			graphql.NewInputUnmarshaler("ProfileSource", ec.unmarshalInputProfileSource),
 			graphql.NewInputUnmarshaler("RedeliverInput", ec.unmarshalInputRedeliverInput),
 			graphql.NewInputUnmarshaler("RedeliverSelection", ec.unmarshalInputRedeliverSelection),
 			graphql.NewInputUnmarshaler("ResetWebhookCircuitInput", ec.unmarshalInputResetWebhookCircuitInput),
+			graphql.NewInputUnmarshaler("RetryFailedProfilesInput", ec.unmarshalInputRetryFailedProfilesInput),
 			graphql.NewInputUnmarshaler("RevokeApiKeyInput", ec.unmarshalInputRevokeApiKeyInput),
 			graphql.NewInputUnmarshaler("RoleBriefInput", ec.unmarshalInputRoleBriefInput),
 			graphql.NewInputUnmarshaler("RotateWebhookSecretInput", ec.unmarshalInputRotateWebhookSecretInput),
 			graphql.NewInputUnmarshaler("StartEnrichmentInput", ec.unmarshalInputStartEnrichmentInput),
+			graphql.NewInputUnmarshaler("SuppressPersonInput", ec.unmarshalInputSuppressPersonInput),
 			graphql.NewInputUnmarshaler("TestWebhookInput", ec.unmarshalInputTestWebhookInput),
 			graphql.NewInputUnmarshaler("UpdateWebhookInput", ec.unmarshalInputUpdateWebhookInput),
 			graphql.NewInputUnmarshaler("WebhookHeaderInput", ec.unmarshalInputWebhookHeaderInput),
@@ -532,11 +540,20 @@ type EndpointRejected implements UserError {
   enrichmentResults(requestId: ID!): EnrichmentRun @auth(scope: ENRICH_READ)
   "The same object, named for callers who want the run rather than its results."
   enrichmentRun(requestId: ID!): EnrichmentRun @auth(scope: ENRICH_READ)
-  "Newest first."
-  enrichmentRuns(first: Int! = 20, after: Cursor): EnrichmentRunConnection! @auth(scope: ENRICH_READ) @cost(weight: 2)
+  enrichmentRuns(
+    first: Int! = 20
+    after: Cursor
+    filter: EnrichmentRunFilter
+    orderBy: EnrichmentRunOrder! = NEWEST
+  ): EnrichmentRunConnection! @auth(scope: ENRICH_READ) @cost(weight: 2)
+  "What a run would cost and touch, without starting it."
+  enrichmentQuote(profileIds: [ID!]!): EnrichmentQuote! @auth(scope: ENRICH_READ) @cost(weight: 10)
 
   profile(id: ID!): Profile @auth(scope: ENRICH_READ)
-  profiles(first: Int! = 20, after: Cursor): ProfileConnection! @auth(scope: ENRICH_READ) @cost(weight: 2)
+  profiles(first: Int! = 20, after: Cursor, filter: ProfileFilter): ProfileConnection! @auth(scope: ENRICH_READ) @cost(weight: 2)
+  suppressions(first: Int! = 50, after: Cursor): SuppressionConnection! @auth(scope: PRIVACY_WRITE)
+  "Everything held about one person, each value with its source: the answer to an access request."
+  personExport(person: PersonRef!): JSON @auth(scope: PRIVACY_WRITE) @cost(weight: 20)
 }
 
 extend type Mutation {
@@ -544,10 +561,18 @@ extend type Mutation {
   importProfiles(input: ImportProfilesInput!): ImportProfilesPayload! @auth(scope: ENRICH_WRITE) @cost(weight: 20)
   "Reserves credits and queues a run. Returns at once; follow it with enrichmentProgress."
   startEnrichment(input: StartEnrichmentInput!): StartEnrichmentPayload! @auth(scope: ENRICH_WRITE) @cost(weight: 20)
+  "Stops work not yet begun and releases its credits."
+  cancelEnrichment(input: CancelEnrichmentInput!): CancelEnrichmentPayload! @auth(scope: ENRICH_WRITE)
+  "Re-queues the profiles of a finished run that failed, in the same run."
+  retryFailedProfiles(input: RetryFailedProfilesInput!): RetryFailedProfilesPayload! @auth(scope: ENRICH_WRITE) @cost(weight: 20)
 
+  "Never enrich this person again, for this company."
+  suppressPerson(input: SuppressPersonInput!): SuppressPersonPayload! @auth(scope: PRIVACY_WRITE)
+  "Suppress, and delete what is held about the person."
+  erasePerson(input: ErasePersonInput!): ErasePersonPayload! @auth(scope: PRIVACY_WRITE)
 }
 
-type Subscription {
+extend type Subscription {
   """
   The run as an ordered stream. Without afterSequence the first message is a
   RunSnapshot; with it, every later event is replayed before live ones follow.
@@ -616,6 +641,14 @@ enum ProfileOutcome {
   CANCELLED
 }
 
+"The order of a list of runs."
+enum EnrichmentRunOrder {
+  NEWEST
+  OLDEST
+  "Those that have ended, the latest end first."
+  RECENTLY_FINISHED
+}
+
 type EnrichmentRun implements Node {
   id: ID!
   "The same value as id, under the name REST callers know."
@@ -638,6 +671,8 @@ type EnrichmentRun implements Node {
   createdAt: DateTime!
   startedAt: DateTime
   finishedAt: DateTime
+  "What cancelEnrichment was told."
+  cancelReason: String
 }
 
 "Counts that always sum to total."
@@ -751,7 +786,7 @@ type Fact {
   name: String!
   value: JSON!
   confidence: Float!
-  "Strongest first, never empty."
+  "Strongest first. Empty only once evidence is no longer kept: 30 days after the run began, unless the company keeps it longer."
   evidence: [Evidence!]!
   "What other sources say instead."
   conflicts: [FactConflict!]!
@@ -885,11 +920,25 @@ type Profile implements Node {
   metadata: JSON
   "Share of known fields that hold a value, 0 to 1."
   completeness: Float!
+  "What runs have accepted so far, field by field, beside the imported values above."
+  fields(names: [String!]): [ProfileField!]!
   "The candidate of the newest run that succeeded."
   candidate: Candidate
   suppressed: Boolean!
+  runs(first: Int! = 10, after: Cursor): EnrichmentRunConnection! @cost(weight: 2)
   updatedAt: DateTime!
   lastEnrichedAt: DateTime
+}
+
+"One value that a profile holds now: the newest that a run accepted, else the imported one. One entry per value."
+type ProfileField {
+  "As in Candidate."
+  name: String!
+  value: JSON
+  confidence: Float!
+  "Why we believe it, strongest first. Empty for imported values."
+  evidence: [Evidence!]!
+  updatedAt: DateTime!
 }
 
 type Evidence {
@@ -908,6 +957,19 @@ type Evidence {
   observedAt: DateTime!
   "The run that found it."
   run: EnrichmentRun
+}
+
+"eligible + repeats + suppressed + notFound is the number asked about."
+type EnrichmentQuote {
+  eligible: Int!
+  "Unchanged and inside the repeat window: free, served from store."
+  repeats: Int!
+  suppressed: Int!
+  notFound: Int!
+  "The most that the run can cost: one for each eligible profile."
+  maxCredits: Credits!
+  "The balance admits the run now: one credit for each profile is held until those that are free have settled."
+  affordable: Boolean!
 }
 
 "One thing that happened to a run."
@@ -968,6 +1030,12 @@ type SourceChanged implements EnrichmentEvent {
   records: Int!
 }
 
+enum SourceState {
+  ASKED
+  ANSWERED
+  LOST
+}
+
 type CreditsMoved implements EnrichmentEvent {
   sequence: Int!
   occurredAt: DateTime!
@@ -975,16 +1043,12 @@ type CreditsMoved implements EnrichmentEvent {
   credits: RunCredits!
 }
 
-enum SourceState {
-  ASKED
-  ANSWERED
-  LOST
-}
-
 type EnrichmentRunConnection {
   edges: [EnrichmentRunEdge!]!
   nodes: [EnrichmentRun!]!
   pageInfo: PageInfo!
+  "Counted only when asked for."
+  totalCount: Int! @cost(weight: 10)
 }
 
 type EnrichmentRunEdge {
@@ -996,6 +1060,7 @@ type ProfileConnection {
   edges: [ProfileEdge!]!
   nodes: [Profile!]!
   pageInfo: PageInfo!
+  totalCount: Int! @cost(weight: 10)
 }
 
 type ProfileEdge {
@@ -1007,11 +1072,29 @@ type RunProfileConnection {
   edges: [RunProfileEdge!]!
   nodes: [RunProfile!]!
   pageInfo: PageInfo!
+  totalCount: Int! @cost(weight: 10)
 }
 
 type RunProfileEdge {
   cursor: Cursor!
   node: RunProfile!
+}
+
+input EnrichmentRunFilter {
+  status: [RunStatus!]
+  "Exactly."
+  label: String
+  createdAfter: DateTime
+  createdBefore: DateTime
+}
+
+input ProfileFilter {
+  externalIds: [String!]
+  "Looked for in name, headline, employer, role and external id, whatever the case."
+  search: String
+  maxCompleteness: Float
+  notEnrichedSince: DateTime
+  suppressed: Boolean
 }
 
 input RoleBriefInput {
@@ -1082,6 +1165,88 @@ type StartEnrichmentPayload implements MutationPayload {
   "True when idempotencyKey matched an earlier request."
   replayed: Boolean!
   userErrors: [UserError!]!
+}
+
+input CancelEnrichmentInput {
+  requestId: ID!
+  reason: String
+}
+
+type CancelEnrichmentPayload implements MutationPayload {
+  run: EnrichmentRun
+  userErrors: [UserError!]!
+}
+
+input RetryFailedProfilesInput {
+  idempotencyKey: String!
+  requestId: ID!
+  "Every retryable failure when omitted."
+  profileIds: [ID!]
+}
+
+type RetryFailedProfilesPayload implements MutationPayload {
+  run: EnrichmentRun
+  requeued: Int!
+  userErrors: [UserError!]!
+}
+
+"Exactly one."
+input PersonRef @oneOf {
+  profileId: ID
+  externalId: String
+  email: String
+}
+
+input SuppressPersonInput {
+  person: PersonRef!
+  reason: String!
+}
+
+type SuppressPersonPayload implements MutationPayload {
+  suppressedAt: DateTime
+  profilesAffected: Int!
+  userErrors: [UserError!]!
+}
+
+input ErasePersonInput {
+  idempotencyKey: String!
+  person: PersonRef!
+  reason: String!
+}
+
+type ErasePersonPayload implements MutationPayload {
+  "Proof to keep; holds no personal data."
+  receiptId: ID
+  profilesErased: Int!
+  userErrors: [UserError!]!
+}
+
+"A standing refusal to process one person. Identity is kept only as a digest."
+type Suppression implements Node {
+  id: ID!
+  digest: String!
+  reason: String!
+  erased: Boolean!
+  createdAt: DateTime!
+}
+
+type SuppressionConnection {
+  edges: [SuppressionEdge!]!
+  nodes: [Suppression!]!
+  pageInfo: PageInfo!
+}
+
+type SuppressionEdge {
+  cursor: Cursor!
+  node: Suppression!
+}
+
+"The person asked not to be processed."
+type PersonSuppressed implements UserError {
+  code: UserErrorCode!
+  message: String!
+  field: [String!]
+  suppressedAt: DateTime!
 }
 
 type IdempotencyKeyReused implements UserError {
@@ -1192,6 +1357,8 @@ interface MutationPayload {
 }
 
 type Query {
+  "Null when the id is unknown, another company's, or of a kind the key's scopes do not cover."
+  node(id: ID!): Node @auth(scope: ENRICH_READ)
   "The key making the request."
   viewer: Viewer!
 }
@@ -1201,11 +1368,21 @@ type Mutation {
   revokeApiKey(input: RevokeApiKeyInput!): RevokeApiKeyPayload! @auth(scope: ADMIN)
 }
 
+type Subscription {
+  "Everything of note in the company, oldest first from the cursor, then live."
+  companyActivity(
+    "The cursor of the last item seen; without it, what happens from now on."
+    after: Cursor
+    kinds: [ActivityKind!]
+  ): Activity! @auth(scope: ENRICH_READ)
+}
+
 type Viewer {
   company: Company!
   apiKey: ApiKey!
   "Every key of the company, revoked ones included."
   apiKeys: [ApiKey!]! @auth(scope: ADMIN)
+  budget: CostBudget!
 }
 
 type Company implements Node {
@@ -1233,6 +1410,13 @@ type ApiKey implements Node {
   revokedAt: DateTime
 }
 
+"Cost points left in the caller's bucket."
+type CostBudget {
+  capacity: Int!
+  remaining: Int!
+  restorePerSecond: Int!
+}
+
 input CreateApiKeyInput {
   label: String!
   scopes: [Scope!]!
@@ -1258,6 +1442,26 @@ type RevokeApiKeyPayload implements MutationPayload {
   userErrors: [UserError!]!
 }
 
+enum ActivityKind {
+  ENRICHMENT_STARTED
+  ENRICHMENT_FINISHED
+  PROFILES_IMPORTED
+  CREDITS_LOW
+  DELIVERY_EXHAUSTED
+  CIRCUIT_OPENED
+  CIRCUIT_CLOSED
+  "A webhook was switched off on its owner's behalf."
+  WEBHOOK_DISABLED
+}
+
+type Activity {
+  cursor: Cursor!
+  kind: ActivityKind!
+  occurredAt: DateTime!
+  summary: String!
+  "The run, webhook, delivery or account it concerns, if that still exists."
+  subject: Node
+}
 `, BuiltIn: false},
 }
 var parsedSchema = gqlparser.MustLoadSchema(sources...)
@@ -1265,6 +1469,22 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // childFields_* functions provide shared child field context lookups.
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
+
+func (ec *executionContext) childFields_Activity(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_Activity_cursor(ctx, field)
+	case "kind":
+		return ec.fieldContext_Activity_kind(ctx, field)
+	case "occurredAt":
+		return ec.fieldContext_Activity_occurredAt(ctx, field)
+	case "summary":
+		return ec.fieldContext_Activity_summary(ctx, field)
+	case "subject":
+		return ec.fieldContext_Activity_subject(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Activity", field.Name)
+}
 
 func (ec *executionContext) childFields_ApiKey(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
@@ -1308,6 +1528,16 @@ func (ec *executionContext) childFields_BillingAccount(ctx context.Context, fiel
 		return ec.fieldContext_BillingAccount_ledger(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type BillingAccount", field.Name)
+}
+
+func (ec *executionContext) childFields_CancelEnrichmentPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "run":
+		return ec.fieldContext_CancelEnrichmentPayload_run(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CancelEnrichmentPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CancelEnrichmentPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Candidate(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1414,6 +1644,18 @@ func (ec *executionContext) childFields_Company(ctx context.Context, field graph
 		return ec.fieldContext_Company_createdAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Company", field.Name)
+}
+
+func (ec *executionContext) childFields_CostBudget(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "capacity":
+		return ec.fieldContext_CostBudget_capacity(ctx, field)
+	case "remaining":
+		return ec.fieldContext_CostBudget_remaining(ctx, field)
+	case "restorePerSecond":
+		return ec.fieldContext_CostBudget_restorePerSecond(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CostBudget", field.Name)
 }
 
 func (ec *executionContext) childFields_CreateApiKeyPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1532,6 +1774,24 @@ func (ec *executionContext) childFields_DeliveryEdge(ctx context.Context, field 
 	return nil, fmt.Errorf("no field named %q was found under type DeliveryEdge", field.Name)
 }
 
+func (ec *executionContext) childFields_EnrichmentQuote(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "eligible":
+		return ec.fieldContext_EnrichmentQuote_eligible(ctx, field)
+	case "repeats":
+		return ec.fieldContext_EnrichmentQuote_repeats(ctx, field)
+	case "suppressed":
+		return ec.fieldContext_EnrichmentQuote_suppressed(ctx, field)
+	case "notFound":
+		return ec.fieldContext_EnrichmentQuote_notFound(ctx, field)
+	case "maxCredits":
+		return ec.fieldContext_EnrichmentQuote_maxCredits(ctx, field)
+	case "affordable":
+		return ec.fieldContext_EnrichmentQuote_affordable(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EnrichmentQuote", field.Name)
+}
+
 func (ec *executionContext) childFields_EnrichmentRun(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -1564,6 +1824,8 @@ func (ec *executionContext) childFields_EnrichmentRun(ctx context.Context, field
 		return ec.fieldContext_EnrichmentRun_startedAt(ctx, field)
 	case "finishedAt":
 		return ec.fieldContext_EnrichmentRun_finishedAt(ctx, field)
+	case "cancelReason":
+		return ec.fieldContext_EnrichmentRun_cancelReason(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EnrichmentRun", field.Name)
 }
@@ -1576,6 +1838,8 @@ func (ec *executionContext) childFields_EnrichmentRunConnection(ctx context.Cont
 		return ec.fieldContext_EnrichmentRunConnection_nodes(ctx, field)
 	case "pageInfo":
 		return ec.fieldContext_EnrichmentRunConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_EnrichmentRunConnection_totalCount(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EnrichmentRunConnection", field.Name)
 }
@@ -1588,6 +1852,18 @@ func (ec *executionContext) childFields_EnrichmentRunEdge(ctx context.Context, f
 		return ec.fieldContext_EnrichmentRunEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type EnrichmentRunEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_ErasePersonPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "receiptId":
+		return ec.fieldContext_ErasePersonPayload_receiptId(ctx, field)
+	case "profilesErased":
+		return ec.fieldContext_ErasePersonPayload_profilesErased(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ErasePersonPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ErasePersonPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Evidence(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1822,10 +2098,14 @@ func (ec *executionContext) childFields_Profile(ctx context.Context, field graph
 		return ec.fieldContext_Profile_metadata(ctx, field)
 	case "completeness":
 		return ec.fieldContext_Profile_completeness(ctx, field)
+	case "fields":
+		return ec.fieldContext_Profile_fields(ctx, field)
 	case "candidate":
 		return ec.fieldContext_Profile_candidate(ctx, field)
 	case "suppressed":
 		return ec.fieldContext_Profile_suppressed(ctx, field)
+	case "runs":
+		return ec.fieldContext_Profile_runs(ctx, field)
 	case "updatedAt":
 		return ec.fieldContext_Profile_updatedAt(ctx, field)
 	case "lastEnrichedAt":
@@ -1842,6 +2122,8 @@ func (ec *executionContext) childFields_ProfileConnection(ctx context.Context, f
 		return ec.fieldContext_ProfileConnection_nodes(ctx, field)
 	case "pageInfo":
 		return ec.fieldContext_ProfileConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_ProfileConnection_totalCount(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ProfileConnection", field.Name)
 }
@@ -1854,6 +2136,22 @@ func (ec *executionContext) childFields_ProfileEdge(ctx context.Context, field g
 		return ec.fieldContext_ProfileEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ProfileEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_ProfileField(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_ProfileField_name(ctx, field)
+	case "value":
+		return ec.fieldContext_ProfileField_value(ctx, field)
+	case "confidence":
+		return ec.fieldContext_ProfileField_confidence(ctx, field)
+	case "evidence":
+		return ec.fieldContext_ProfileField_evidence(ctx, field)
+	case "updatedAt":
+		return ec.fieldContext_ProfileField_updatedAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ProfileField", field.Name)
 }
 
 func (ec *executionContext) childFields_RationaleItem(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1892,6 +2190,18 @@ func (ec *executionContext) childFields_ResetWebhookCircuitPayload(ctx context.C
 		return ec.fieldContext_ResetWebhookCircuitPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ResetWebhookCircuitPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_RetryFailedProfilesPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "run":
+		return ec.fieldContext_RetryFailedProfilesPayload_run(ctx, field)
+	case "requeued":
+		return ec.fieldContext_RetryFailedProfilesPayload_requeued(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RetryFailedProfilesPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RetryFailedProfilesPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_RevokeApiKeyPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1990,6 +2300,8 @@ func (ec *executionContext) childFields_RunProfileConnection(ctx context.Context
 		return ec.fieldContext_RunProfileConnection_nodes(ctx, field)
 	case "pageInfo":
 		return ec.fieldContext_RunProfileConnection_pageInfo(ctx, field)
+	case "totalCount":
+		return ec.fieldContext_RunProfileConnection_totalCount(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RunProfileConnection", field.Name)
 }
@@ -2062,6 +2374,56 @@ func (ec *executionContext) childFields_StartEnrichmentPayload(ctx context.Conte
 	return nil, fmt.Errorf("no field named %q was found under type StartEnrichmentPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_SuppressPersonPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "suppressedAt":
+		return ec.fieldContext_SuppressPersonPayload_suppressedAt(ctx, field)
+	case "profilesAffected":
+		return ec.fieldContext_SuppressPersonPayload_profilesAffected(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_SuppressPersonPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SuppressPersonPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_Suppression(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Suppression_id(ctx, field)
+	case "digest":
+		return ec.fieldContext_Suppression_digest(ctx, field)
+	case "reason":
+		return ec.fieldContext_Suppression_reason(ctx, field)
+	case "erased":
+		return ec.fieldContext_Suppression_erased(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Suppression_createdAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Suppression", field.Name)
+}
+
+func (ec *executionContext) childFields_SuppressionConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_SuppressionConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_SuppressionConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_SuppressionConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SuppressionConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_SuppressionEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_SuppressionEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_SuppressionEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SuppressionEdge", field.Name)
+}
+
 func (ec *executionContext) childFields_TestWebhookPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "delivery":
@@ -2090,6 +2452,8 @@ func (ec *executionContext) childFields_Viewer(ctx context.Context, field graphq
 		return ec.fieldContext_Viewer_apiKey(ctx, field)
 	case "apiKeys":
 		return ec.fieldContext_Viewer_apiKeys(ctx, field)
+	case "budget":
+		return ec.fieldContext_Viewer_budget(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Viewer", field.Name)
 }
