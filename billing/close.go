@@ -52,6 +52,17 @@ func (l *Ledger) CloseDue(ctx context.Context) (Closed, error) {
 	return done, errors.Join(errs...)
 }
 
+// CloseCompany is CloseDue for one company.
+func (l *Ledger) CloseCompany(ctx context.Context, companyID string) (Closed, error) {
+	var done Closed
+	a, err := l.Account(ctx, companyID)
+	if err != nil {
+		return done, err
+	}
+	err = l.closeAccount(ctx, a.ID, &done)
+	return done, err
+}
+
 // closeAccount closes the ended periods of one account.
 func (l *Ledger) closeAccount(ctx context.Context, accountID string, done *Closed) error {
 	for {

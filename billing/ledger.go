@@ -126,3 +126,15 @@ func (l *Ledger) Entries(ctx context.Context, accountID string, a page.Args, kin
 		func(e page.Edge[*Entry]) LedgerEntryEdge { return LedgerEntryEdge{e} },
 	)}, nil
 }
+
+// AccountByID is Account by the account's own id.
+func (l *Ledger) AccountByID(ctx context.Context, id string) (*Account, error) {
+	a, err := accountByID(ctx, l.DB, id)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("account %s: %w", id, err)
+	case a == nil:
+		return nil, fault.NotFound{Head: fault.Head{Message: "no such billing account"}, Type: "BillingAccount", ID: id}
+	}
+	return l.Account(ctx, a.CompanyID)
+}

@@ -99,7 +99,12 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	if c.RateLimits {
 		a.Limit = &limit.Limiter{DB: a.DB, Log: log}
 	}
-	a.Ledger = &billing.Ledger{DB: a.DB, Log: log}
+	a.Ledger = &billing.Ledger{DB: a.DB, Log: log, Grace: c.InvoiceGrace}
+	if c.LedgerChain {
+		if err := a.Ledger.Chain(ctx); err != nil {
+			return a, err
+		}
+	}
 	hooks := a.egress
 	hooks.AllowHTTP = c.WebhookHTTP
 	outbound := egress.NewClient(hooks, egress.ForWebhook)
@@ -110,6 +115,7 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 			Name: c.SignatureHeader, Value: c.SignatureValue, Signed: c.SignatureSigns, DecodedKey: c.SignatureKeyForm == "hex",
 		}},
 	}
+	a.Ledger.Dispatch = a.Dispatch
 	a.Enrichment = &enrichment.Service{
 		DB: a.DB, Ledger: a.Ledger, Dispatch: a.Dispatch, Jobs: a.inserter, Wake: a.Wake, Box: a.Box, Log: log,
 		Feed: &enrichment.Feed{DB: a.DB, Wake: a.Wake, Log: log}, Render: openOf(c).RenderResults,
@@ -164,7 +170,7 @@ func (a *App) background(ctx context.Context, r roles) ([]service.Service, error
 	}
 	settler := &enrichment.Settler{Service: a.Enrichment, Log: a.Log}
 	workers := river.NewWorkers()
-	var periodic []*river.PeriodicJob
+	periodic := a.Ledger.AddWorkers(workers, settler.Runs())
 	wc := jobs.WorkerConfig{NodeID: nodeID(), Log: a.Log}
 	if r.enrich {
 		live, err := a.liveRunner()

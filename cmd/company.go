@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"github.com/uptrace/bun"
 
@@ -19,7 +18,7 @@ import (
 )
 
 func companyCommand() *cobra.Command {
-	return group("company", "Make and list companies", []string{"companies"}, companyCreate(), companyList())
+	return group("company", "Make and list companies", []string{"companies"}, companyCreate(), companyList(), companySet())
 }
 
 func companyCreate() *cobra.Command {
@@ -249,39 +248,6 @@ func keysList() *cobra.Command {
 		})
 	}
 	return c
-}
-
-func creditsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "grant", Short: "Give a company credits", Args: usage(cobra.NoArgs)}
-	company := c.Flags().String("company", "", "the company's id (needed)")
-	credits := c.Flags().Int64("credits", 0, "how many (needed)")
-	memo := c.Flags().String("memo", "granted by hand", "why, as the ledger shall show it")
-	key := c.Flags().String("idempotency-key", "", "makes a repeat harmless; a fresh one when left out")
-	asJSON := jsonFlag(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if *company == "" || *credits == 0 {
-			return usageError{fmt.Errorf("--company and --credits are needed")}
-		}
-		if *key == "" {
-			*key = uuid.NewString()
-		}
-		return withApp(c, func(ctx context.Context, a *App) error {
-			entry, balance, err := a.Ledger.Grant(ctx, billing.Grant{
-				CompanyID: *company, Credits: *credits, Kind: billing.KindGrant, Memo: *memo, Actor: "cli", Key: *key,
-			})
-			if err != nil {
-				return err
-			}
-			if *asJSON {
-				return printJSON(c.OutOrStdout(), map[string]any{
-					"entry": entry.ID(), "available": balance.Available, "held": balance.Held,
-				})
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%d credits granted; %d available\n", *credits, balance.Available)
-			return nil
-		})
-	}
-	return group("credits", "Give credits", nil, c)
 }
 
 // as puts a principal with every right over one company into ctx, for commands

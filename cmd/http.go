@@ -62,7 +62,7 @@ func newAPI(a *App) *api {
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewDBStatsCollector(a.DB.DB, "enrichd"))
+		collectors.NewDBStatsCollector(a.DB.DB, "enrichd"), a.Ledger.Collector())
 	private := http.NewServeMux()
 	private.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	s.admin = server(private)

@@ -95,7 +95,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		demoCommand(), serveCommand(), workCommand(), migrateCommand(),
-		companyCommand(), keysCommand(), limitsCommand(), creditsCommand(),
+		companyCommand(), keysCommand(), limitsCommand(), creditsCommand(), priceCommand(), invoiceCommand(), auditCommand(),
 		importCommand(), startCommand(), watchCommand(), resultsCommand(),
 		configCommand(),
 	)

@@ -209,6 +209,15 @@ func (Store) setCompanyLimits(ctx context.Context, db bun.IDB, id string, l *Lim
 	return n == 1, err
 }
 
+func (Store) setRepeatWindow(ctx context.Context, db bun.IDB, id string, days int) (known bool, err error) {
+	res, err := db.NewUpdate().Model(&Company{ID: id, RepeatWindowDays: days}).Column("repeat_window_days").WherePK().Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("set the repeat window of company %s: %w", id, err)
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
 func (Store) audit(ctx context.Context, tx bun.Tx, k *Key, action, actor, detail string) error {
 	line := &AuditLine{KeyID: k.ID, CompanyID: k.CompanyID, Action: action, Actor: actor, Detail: detail}
 	if _, err := tx.NewInsert().Model(line).Returning("NULL").Exec(ctx); err != nil {
