@@ -33,6 +33,7 @@ type engine struct {
 	suggest    bool
 	introspect func(ctx context.Context) bool
 	charge     func(ctx context.Context, op Operation) (*Budget, error)
+	observer   func(ctx context.Context, o Observation)
 	documents  *cache[*document] // by text
 	persisted  *cache[*document] // by SHA-256 of the text, in hexadecimal
 	operations Operations        // always known
@@ -48,12 +49,14 @@ type document struct {
 	text  string
 	doc   *ast.QueryDocument
 	shape shape
+	// listed says that the text is one of Options.Operations.
+	listed bool
 }
 
 func newEngine(o Options, log *slog.Logger) *engine {
 	e := &engine{
 		Executor: executor.New(o.Schema), schema: o.Schema.Schema(), lim: o.Limits, suggest: o.Dev,
-		introspect: o.Introspect, charge: o.Charge, documents: newCache[*document](cachedDocuments), persisted: newCache[*document](cachedDocuments),
+		introspect: o.Introspect, charge: o.Charge, observer: o.Observe, documents: newCache[*document](cachedDocuments), persisted: newCache[*document](cachedDocuments),
 		operations: o.Operations, persistedOnly: o.PersistedOnly,
 		present: presenter(log, o.Dev), timeout: o.OperationTimeout,
 	}
@@ -82,6 +85,14 @@ func (prepared) Add(context.Context, string, *ast.QueryDocument) {}
 // CreateOperationContext prepares one operation. Errors it returns refuse the
 // operation as a whole: nothing has run.
 func (e *engine) CreateOperationContext(ctx context.Context, p *graphql.RawParams) (*graphql.OperationContext, gqlerror.List) {
+	op, errs := e.prepare(ctx, p)
+	if len(errs) > 0 {
+		e.rejected(ctx, op, transport.CodeOf(errs[0]))
+	}
+	return op, errs
+}
+
+func (e *engine) prepare(ctx context.Context, p *graphql.RawParams) (*graphql.OperationContext, gqlerror.List) {
 	none := &graphql.OperationContext{}
 	d, errs := e.resolve(p)
 	if len(errs) > 0 {
@@ -117,6 +128,7 @@ func (e *engine) CreateOperationContext(ctx context.Context, p *graphql.RawParam
 		spent.Budget = budget
 	}
 	op.Stats.SetExtension(spentExtension, spent)
+	e.noted(ctx, d, op, price)
 	return op, nil
 }
 
@@ -140,6 +152,9 @@ func (e *engine) load(text string) (*document, gqlerror.List) {
 		return nil, coded(transport.CodeValidationFailed, errs)
 	}
 	d := &document{text: text, doc: doc, shape: shape}
+	if len(e.operations) > 0 {
+		_, d.listed = e.operations[hashOf(text)]
+	}
 	if len(text) <= cachedText {
 		e.documents.put(text, d)
 	}
@@ -198,6 +213,9 @@ func (e *engine) DispatchOperation(ctx context.Context, op *graphql.OperationCon
 		resp := next(ctx)
 		if resp == nil {
 			return nil
+		}
+		if op.Operation.Operation != ast.Subscription {
+			e.answered(ctx, op, resp.Errors)
 		}
 		resp.Errors = resp.Errors[:min(len(resp.Errors), maxErrors)]
 		if priced {

@@ -40,6 +40,8 @@ type Options struct {
 	// Recheck says which of the keys no longer hold; it is asked about the keys of
 	// live connections when announcements of revoked ones may have been lost. nil asks nothing.
 	Recheck func(ctx context.Context, keyIDs []string) (ended []string, err error)
+	// Observe is told of every operation, and of every request refused before one; nil tells nobody.
+	Observe func(ctx context.Context, o Observation)
 	// Introspect says who may read the schema; nil is scope ADMIN, and everybody when Dev is set.
 	Introspect func(ctx context.Context) bool
 	Log        *slog.Logger
@@ -208,7 +210,9 @@ func (s *Server) admit(ctx context.Context, token string, r *http.Request, heade
 	if err == nil {
 		return ctx, nil
 	}
-	return nil, s.refusal(r.Context(), err)
+	refusal := s.refusal(r.Context(), err)
+	s.engine.rejected(r.Context(), nil, refusal.Code)
+	return nil, refusal
 }
 
 // init signs a socket in. connection_init carries what headers do over HTTP:
@@ -308,6 +312,9 @@ func (s *Server) CloseKey(keyID string) int { return s.streams.CloseKey(keyID) }
 
 // Streams returns how many sockets and event streams are open.
 func (s *Server) Streams() int { return s.streams.Len() }
+
+// Figures counts sockets and event streams.
+func (s *Server) Figures() transport.Figures { return s.streams.Figures() }
 
 // Shutdown refuses new requests, ends every live connection (close code 1001,
 // from which clients come back and resume) and waits until their goroutines

@@ -41,6 +41,7 @@ type Streams struct {
 	// signed in with one just before must not slip past it.
 	ended    map[string]time.Time
 	draining bool
+	stats    stats
 	running  sync.WaitGroup
 }
 

@@ -58,6 +58,7 @@ func (s *socket) follow(p *[]byte, ops []*operation) bool {
 			b = next.appendTo(b)
 			size += len(r.Payload)
 		}
+		s.t.Streams.stats.sent.Add(int64(len(*results)))
 		switch {
 		case done:
 			last := frame{opcode: websocket.TextMessage, kind: typeComplete, op: op}

@@ -149,6 +149,7 @@ func (s *socket) say(p *[]byte, frames []frame) bool {
 			s.stalled(b, len(b)-len(rest), err)
 			return false
 		}
+		s.t.Streams.stats.sent.Add(int64(n))
 		if frames[n-1].opcode == websocket.CloseMessage {
 			s.saidGoodbye()
 			return false
@@ -203,6 +204,8 @@ func (s *socket) stalled(b []byte, sent int, err error) {
 	s.mu.Unlock()
 	s.cancel()
 	if !closing && errors.Is(err, os.ErrDeadlineExceeded) {
+		s.t.Streams.stats.drop(droppedSlow)
+		s.t.Streams.stats.closed(websocket.CloseTryAgainLater)
 		end := frame{opcode: websocket.CloseMessage, payload: closePayload(websocket.CloseTryAgainLater, "Too slow")}
 		_ = s.raw.SetWriteDeadline(time.Now().Add(closeWait))
 		if _, err := s.raw.Write(end.appendTo(restOfFrame(b, sent))); err == nil {

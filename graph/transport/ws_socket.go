@@ -247,6 +247,7 @@ func (s *socket) tick() {
 		s.close(closeForbidden, "Forbidden: the API key has expired")
 	case s.unanswered.Load() >= 2:
 		s.mu.Unlock()
+		s.t.Streams.stats.drop(droppedGone)
 		s.raw.Close() // ends the reader, which ends the rest
 	default:
 		s.unanswered.Add(1)
@@ -265,6 +266,7 @@ func (s *socket) close(code int, reason string) {
 		return
 	}
 	s.phase = phaseClosing
+	s.t.Streams.stats.closed(code)
 	if s.raw != nil {
 		s.push(frame{opcode: websocket.CloseMessage, payload: closePayload(code, reason)})
 		s.timer.Reset(s.t.WriteTimeout + closeWait)
