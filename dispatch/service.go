@@ -80,6 +80,7 @@ type Service struct {
 
 	store store
 	gate  gate
+	heard listeners
 }
 
 // what the older contract calls a webhook.
@@ -151,6 +152,7 @@ func (s *Service) create(ctx context.Context, p *access.Principal, in CreateWebh
 	if err != nil {
 		return nil, "", err
 	}
+	s.heard.forget(p.Company.ID)
 	return w, shown, nil
 }
 

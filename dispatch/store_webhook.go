@@ -179,3 +179,17 @@ func (store) health(ctx context.Context, db bun.IDB, webhookID string, hours int
 	}
 	return h, nil
 }
+
+// listeners reads the webhooks that may hear of a company's events: its own, and the global ones of its keys.
+func (store) listeners(ctx context.Context, db bun.IDB, companyID string) (rows []listener, err error) {
+	err = db.NewRaw(`
+		SELECT w.id, w.test, w.all_runs, w.event_types FROM webhooks w
+		 WHERE w.company_id = ?0 AND w.enabled AND w.deleted_at IS NULL
+		UNION ALL
+		SELECT w.id, w.test, false, w.event_types FROM webhooks w JOIN api_keys k ON k.id = w.api_key_id
+		 WHERE k.company_id = ?0 AND w.company_id IS NULL AND w.enabled AND w.deleted_at IS NULL`, companyID).Scan(ctx, &rows)
+	if err != nil {
+		return nil, fmt.Errorf("webhooks that listen to company %s: %w", companyID, err)
+	}
+	return rows, nil
+}

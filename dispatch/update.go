@@ -41,6 +41,7 @@ func (s *Service) UpdateWebhook(ctx context.Context, id string, change WebhookCh
 	if err != nil {
 		return nil, err
 	}
+	s.heard.forget(w.OwnerID)
 	return w, nil
 }
 

@@ -28,6 +28,7 @@ type accepting struct {
 	now      time.Time
 	distinct []string
 	book     *book
+	topics   []string // to wake besides the run
 }
 
 func (s *Service) accepting(p *access.Principal, in StartInput) *accepting {
@@ -157,18 +158,14 @@ func (a *accepting) stepByStep(ctx context.Context, tx bun.Tx) (*Run, bool, erro
 	if err := a.Jobs.Add(ctx, tx, jobsOf(a.book)); err != nil {
 		return nil, false, err
 	}
-	if run.Status.Final() {
-		if err := a.announce(ctx, tx, run, a.book.members); err != nil {
-			return nil, false, err
-		}
-	}
-	// Last, because it locks the account row.
+	// Late, because it locks the account row.
 	if !run.Test {
 		if _, err := a.Ledger.Reserve(ctx, tx, a.reservation()); err != nil {
 			return nil, false, err
 		}
 	}
-	return run, false, nil
+	a.topics, err = a.tellOf(ctx, tx, []*book{a.book})
+	return run, false, err
 }
 
 // known tells which ids are profiles, and which of those are suppressed. A test

@@ -19,6 +19,8 @@ type book struct {
 	captured []*RunProfile
 	// served are what answers the members that an earlier run's success serves.
 	served []repeat
+	// began and ended say that the run did in this batch.
+	began, ended bool
 }
 
 func newBook(run *Run, members []*RunProfile) *book {
@@ -56,7 +58,7 @@ func (b *book) begin(m *RunProfile, at time.Time, attempt int) {
 		b.move(m, OutcomeActive)
 	}
 	if b.run.Status == StatusQueued {
-		b.run.Status, b.run.StartedAt = StatusRunning, &at
+		b.run.Status, b.run.StartedAt, b.began = StatusRunning, &at, true
 		b.log.add(at, &RunStatusChanged{Status: b.run.Status})
 	}
 	b.log.add(at, b.advanced(m))
@@ -161,6 +163,7 @@ func (b *book) close(at time.Time) {
 	}
 	r.Status = map[bool]Status{true: StatusCancelled, false: StatusCompleted}[r.Status == StatusCancelling]
 	r.FinishedAt = &at
+	b.ended = true
 	b.log.add(at, &RunStatusChanged{Status: r.Status})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/enrichd/enrichd/dispatch"
 	"github.com/enrichd/enrichd/internal/access"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/idem"
@@ -83,7 +84,10 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 			return err
 		}
 		if prior == "" {
-			return s.Store.insertImport(ctx, tx, im)
+			if err := s.Store.insertImport(ctx, tx, im); err != nil {
+				return err
+			}
+			return dispatch.Announce(ctx, tx, im.news(access.From(ctx).Key.Test))
 		}
 		first, err := s.Store.importOf(ctx, tx, prior)
 		if err == nil {
@@ -91,6 +95,9 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 		}
 		return err
 	})
+	if err == nil {
+		s.Wake.Publish(dispatch.CompanyTopic(company))
+	}
 	return im, err
 }
 

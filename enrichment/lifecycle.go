@@ -35,6 +35,7 @@ func (s *Service) Cancel(ctx context.Context, requestID string, reason *string) 
 	}
 	var run *Run
 	var sum tally
+	var touched []string
 	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
 		sum = tally{}
 		b, err := s.openOwn(ctx, tx, requestID)
@@ -54,7 +55,7 @@ func (s *Service) Cancel(ctx context.Context, requestID string, reason *string) 
 		}
 		books := map[string]*book{run.ID: b}
 		sum.note(books)
-		_, err = s.commit(ctx, tx, books)
+		touched, err = s.commit(ctx, tx, books)
 		sum.ended(books)
 		return err
 	})
@@ -62,7 +63,7 @@ func (s *Service) Cancel(ctx context.Context, requestID string, reason *string) 
 		return nil, err
 	}
 	sum.publish(s.Metrics)
-	s.Wake.Publish(run.ID)
+	s.Wake.Publish(append(touched, run.ID)...)
 	return run, nil
 }
 

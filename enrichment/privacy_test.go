@@ -171,7 +171,7 @@ func TestErase(t *testing.T) {
 func (h *house) deliver(ctx context.Context, runID string) {
 	h.t.Helper()
 	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
-		c, err := h.Dispatch.Deliveries(ctx, pageArgs(10), dispatch.DeliveryFilter{RequestID: &runID})
+		c, err := h.Dispatch.Deliveries(ctx, pageArgs(10), dispatch.DeliveryFilter{RequestID: &runID, EventTypes: []dispatch.EventType{dispatch.EnrichCompleted}})
 		must(h.t, err)
 		if len(c.Nodes) > 0 && c.Nodes[0].Status == dispatch.DeliveryDelivered {
 			return

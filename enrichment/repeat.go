@@ -39,6 +39,7 @@ func (a *accepting) repeats(ctx context.Context, tx bun.Tx) (map[string]repeat, 
 // serve ends a queued profile with what an earlier run found, free; the credit that was held for it is released.
 func (b *book) serve(m *RunProfile, at time.Time, from repeat) {
 	b.move(m, OutcomeEnriched)
+	b.changed[m] = true
 	m.FinishedAt, m.FromStore = &at, true
 	m.FieldsChanged, m.Missing = append([]string{}, from.Fields...), append([]string{}, from.Missing...)
 	b.served = append(b.served, from)

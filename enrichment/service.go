@@ -139,7 +139,7 @@ func (s *Service) Start(ctx context.Context, in StartInput) (run *Run, replayed 
 		if run.Status.Final() { // nothing was left to do
 			s.Metrics.RunEnded(string(run.Status))
 		}
-		s.Wake.Publish(run.ID)
+		s.Wake.Publish(append(a.topics, run.ID)...)
 	}
 	return run, replayed, nil
 }

@@ -253,15 +253,15 @@ func (s *Service) commit(ctx context.Context, tx bun.Tx, books map[string]*book)
 	var events []eventRow
 	var captures []billing.Capture
 	var settles []billing.Settle
-	var ended []*book
+	var told []*book
 	for _, id := range slices.Sorted(maps.Keys(books)) {
 		b := books[id]
-		wasFinal := b.run.Status.Final()
 		b.close(now())
 		if len(b.log.rows) == 0 && len(b.changed) == 0 {
 			continue
 		}
 		runs = append(runs, b.run)
+		told = append(told, b)
 		events = append(events, b.log.rows...)
 		for _, m := range b.members {
 			if b.changed[m] {
@@ -273,11 +273,8 @@ func (s *Service) commit(ctx context.Context, tx bun.Tx, books map[string]*book)
 				CompanyID: b.run.CompanyID, RunID: id, ProfileID: m.ProfileID, Outcome: string(m.Outcome),
 			})
 		}
-		if !wasFinal && b.run.Status.Final() {
-			ended = append(ended, b)
-			if !b.run.Test {
-				settles = append(settles, billing.Settle{CompanyID: b.run.CompanyID, RunID: id})
-			}
+		if b.ended && !b.run.Test {
+			settles = append(settles, billing.Settle{CompanyID: b.run.CompanyID, RunID: id})
 		}
 	}
 	if len(runs) == 0 {
@@ -291,14 +288,12 @@ func (s *Service) commit(ctx context.Context, tx bun.Tx, books map[string]*book)
 			return nil, err
 		}
 	}
-	for _, b := range ended {
-		if err := s.announce(ctx, tx, b.run, b.members); err != nil {
-			return nil, err
-		}
+	touched, err := s.tellOf(ctx, tx, told)
+	if err != nil {
+		return nil, err
 	}
-	touched := make([]string, len(runs))
-	for i, r := range runs {
-		touched[i] = r.ID
+	for _, r := range runs {
+		touched = append(touched, r.ID)
 	}
 	return touched, nil
 }
