@@ -88,3 +88,5 @@ func stable(s string) string {
 	}
 	return s
 }
+
+func jsonReader(b []byte) *bytes.Reader { return bytes.NewReader(b) }

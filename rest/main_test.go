@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/enrichd/enrichd/billing"
 	"github.com/enrichd/enrichd/dispatch"
 	"github.com/enrichd/enrichd/enrichment"
+	"github.com/enrichd/enrichd/enrichment/extract"
 	"github.com/enrichd/enrichd/enrichment/pipeline"
 	"github.com/enrichd/enrichd/enrichment/source"
 	"github.com/enrichd/enrichd/internal/access"
@@ -82,12 +84,13 @@ func newHouse(t *testing.T, change func(*API)) *house {
 		Feed: &enrichment.Feed{DB: db.Bun, Wake: waker, Log: log}, Render: h.Open.RenderResults,
 	}
 	settler := &enrichment.Settler{Service: h.Enrichment, Log: log}
-	sandbox := &pipeline.Runner{Sources: source.Sandbox(), Verifier: source.SandboxVerifier{}, Identify: identify, Prepare: source.SandboxInput, Now: clock}
+	sandbox := &pipeline.Runner{Sources: source.Sandbox(), Verifier: source.SandboxVerifier{}, Identify: extract.Identify, Prepare: source.SandboxInput, Now: clock}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &enrichment.ProfileWorker{Service: h.Enrichment, Settler: settler, Live: h.play.runner(), Sandbox: sandbox, Log: log})
 	river.AddWorker(workers, &enrichment.SweepWorker{Service: h.Enrichment, Settler: settler})
 	river.AddWorker(workers, &dispatch.DeliveryWorker{Service: hooks})
 	river.AddWorker(workers, &dispatch.UpkeepWorker{Service: hooks})
+	river.AddWorker(workers, &dispatch.ResumeWorker{Service: hooks})
 	worker, err := jobs.NewWorker(db.Pool(t), workers, jobs.WorkerConfig{NodeID: "rest-test", EnrichWorkers: 50, WebhookWorkers: 50, Log: log})
 	must(t, err)
 	ctx := context.Background()
@@ -108,10 +111,6 @@ func newHouse(t *testing.T, change func(*API)) *house {
 }
 
 func clock() time.Time { return time.Now().UTC() }
-
-func identify(s string) (pipeline.Identifier, bool) {
-	return pipeline.Identifier{Kind: "website", Value: s, URL: s}, true
-}
 
 // tenant is a company with a key, as its own client.
 type tenant struct {
@@ -145,11 +144,14 @@ func (h *house) newCompany(name string, credits int64, mode billing.Mode) *acces
 	return c
 }
 
+// labels tell keys apart: at most two live keys of a company share a name.
+var labels atomic.Int64
+
 func (h *house) keyOf(company *access.Company, in access.NewKey) *tenant {
 	h.t.Helper()
 	in.CompanyID = company.ID
 	if in.Label == "" {
-		in.Label = "test"
+		in.Label = fmt.Sprintf("test %d", labels.Add(1))
 	}
 	if len(in.Scopes) == 0 {
 		in.Scopes = access.Scopes[:len(access.Scopes)-1]
@@ -186,7 +188,7 @@ type play struct {
 }
 
 func (p *play) runner() *pipeline.Runner {
-	return &pipeline.Runner{Sources: []pipeline.Source{p}, Verifier: p, Identify: identify, Now: clock}
+	return &pipeline.Runner{Sources: []pipeline.Source{p}, Verifier: p, Identify: extract.Identify, Now: clock}
 }
 
 // gate gives what profiles with this word in their link wait for.
