@@ -25,6 +25,14 @@ test: postgres ## run every test (it starts its own PostgreSQL)
 race: postgres ## run every test under the race detector
 	go test -race ./...
 
+.PHONY: kill
+kill: postgres ## kill the server 200 times at random instants and audit the books after each
+	go test ./cmd -count=1 -run '^TestKillLoop$$' -v -timeout 1h -kill.rounds=200
+
+.PHONY: ledger
+ledger: postgres ## take 10,000 random steps with the ledger beside a model of it
+	go test ./billing -count=1 -run '^TestStateMachine$$' -v -timeout 1h -ledger.steps=10000
+
 .PHONY: lint
 lint: ## vet and staticcheck
 	go vet ./...
