@@ -26,7 +26,7 @@ func invoiceClose() *cobra.Command {
 	c := &cobra.Command{
 		Use: "close", Short: "Close every billing period that has ended", Args: usage(cobra.NoArgs),
 		Long: "Close every billing period that has ended, as the server does by itself every hour, and print the invoices.\n" +
-			"Closing twice changes nothing. With --company only that company's are closed; with --period as well, the invoice of the\n" +
+			"Closing twice changes nothing. With --company only its own periods are closed; with --period as well, the invoice of the\n" +
 			"period that begins in that month is printed, whenever it was closed.",
 	}
 	company := c.Flags().String("company", "", "the company's id; every company when left out")

@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 
--- Figures that replace those of the plan: {"perMinute":n,"perHour":n,"burst":n}; a figure left out is the plan's.
+-- Figures that replace those of the plan: {"perMinute":n,"perHour":n,"burst":n}; a figure left out is those of the plan.
 ALTER TABLE companies ADD COLUMN limits jsonb;
 ALTER TABLE api_keys
     ADD COLUMN limits           jsonb,
