@@ -63,7 +63,7 @@ func (l *Ledger) Adjust(ctx context.Context, in Adjust) (*Entry, *CreditBalance,
 	if err != nil {
 		return nil, nil, err
 	}
-	made := func(e *Entry, _ *grantRow) bool {
+	made := func(e *Entry, _ *CreditGrant) bool {
 		return e.Kind == KindAdjust && e.Amount-e.OwedChange == in.Credits && text(e.Memo) == in.Memo
 	}
 	entry, balance, err := l.command(ctx, in.CompanyID, in.Key, made, l.lockClosed, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
@@ -103,7 +103,7 @@ func (l *Ledger) Refund(ctx context.Context, in Refund) (*Entry, *CreditBalance,
 			return nil, nil, err
 		}
 	}
-	made := func(e *Entry, _ *grantRow) bool {
+	made := func(e *Entry, _ *CreditGrant) bool {
 		return e.Kind == KindRefund && text(e.RunID) == in.RunID && text(e.ProfileID) == in.ProfileID && text(e.Memo) == in.Memo
 	}
 	entry, balance, err := l.command(ctx, in.CompanyID, in.Key, made, l.lockClosed, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {

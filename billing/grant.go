@@ -34,19 +34,6 @@ type Grant struct {
 	Priority int32
 }
 
-// grantRow is what a Grant left behind.
-type grantRow struct {
-	bun.BaseModel `bun:"table:billing_grants,alias:g"`
-
-	ID        string     `bun:"id,pk"`
-	AccountID string     `bun:"account_id"`
-	Amount    int64      `bun:"amount"`
-	Remaining int64      `bun:"remaining"`
-	Priority  int32      `bun:"priority"`
-	ExpiresAt *time.Time `bun:"expires_at"`
-	Reference *string    `bun:"reference"`
-}
-
 // check returns every refusal of the input, joined.
 func (g Grant) check() error {
 	var refusals []error
@@ -78,7 +65,7 @@ func (g Grant) check() error {
 
 // made reports whether this command is the one that made the entry and its
 // grant. Who sent it is not compared: a colleague may repeat it.
-func (g Grant) made(e *Entry, row *grantRow) bool {
+func (g Grant) made(e *Entry, row *CreditGrant) bool {
 	sameExpiry := g.ExpiresAt == nil && row.ExpiresAt == nil ||
 		g.ExpiresAt != nil && row.ExpiresAt != nil && g.ExpiresAt.Truncate(time.Microsecond).Equal(*row.ExpiresAt)
 	return e.Kind == g.Kind && e.Amount == g.Credits && text(e.Memo) == g.Memo &&
@@ -113,7 +100,7 @@ func (l *Ledger) Grant(ctx context.Context, in Grant) (*Entry, *CreditBalance, e
 // repeat returns the entry that the first made and the balance of now; made says
 // whether an entry is this command's, and one that is not is an
 // IdempotencyKeyReused. lock locks the account and does what is due in it.
-func (l *Ledger) command(ctx context.Context, companyID, key string, made func(*Entry, *grantRow) bool,
+func (l *Ledger) command(ctx context.Context, companyID, key string, made func(*Entry, *CreditGrant) bool,
 	lock func(context.Context, bun.Tx, string) (*standing, error), do func(context.Context, bun.Tx, *standing) (*Entry, error),
 ) (entry *Entry, balance *CreditBalance, err error) {
 	err = pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {

@@ -160,7 +160,7 @@ func TestEntries(t *testing.T) {
 		var kinds []billing.EntryKind
 		args := page.Args{First: 2}
 		for {
-			got, err := b.Entries(ctx, account.ID, args, nil)
+			got, err := b.Entries(ctx, account.ID, args, billing.EntryFilter{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -183,14 +183,14 @@ func TestEntries(t *testing.T) {
 		}
 	})
 	t.Run("can be asked for by kind", func(t *testing.T) {
-		got, err := b.Entries(ctx, account.ID, page.Args{First: 10}, []billing.EntryKind{billing.KindCapture})
+		got, err := b.Entries(ctx, account.ID, page.Args{First: 10}, billing.EntryFilter{Kinds: []billing.EntryKind{billing.KindCapture}})
 		if err != nil || len(got.Nodes) != 2 || *got.Nodes[0].ProfileID != "p2" || *got.Nodes[0].RunID != "run" || got.Nodes[0].CapturedChange != 1 {
 			t.Fatalf("%+v %v", got.Nodes, err)
 		}
 	})
 	t.Run("refuse what is no cursor of theirs", func(t *testing.T) {
 		for _, after := range []string{"%%", page.Encode("x"), page.Encode("-1")} {
-			if _, err := b.Entries(ctx, account.ID, page.Args{First: 1, After: after}, nil); !errors.As(err, new(fault.InvalidInput)) {
+			if _, err := b.Entries(ctx, account.ID, page.Args{First: 1, After: after}, billing.EntryFilter{}); !errors.As(err, new(fault.InvalidInput)) {
 				t.Error(after, err)
 			}
 		}

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -83,6 +84,15 @@ func (l *Ledger) current(ctx context.Context, companyID string) (a *standing, er
 	return a, err
 }
 
+// missing turns a NotFound into nothing.
+func missing(err error) error {
+	var none fault.NotFound
+	if errors.As(err, &none) {
+		return nil
+	}
+	return err
+}
+
 // noAccount is the refusal for a company that has no account.
 func noAccount(companyID string) error {
 	return fault.NotFound{Head: fault.Head{Message: "the company has no billing account"}, Type: "BillingAccount", ID: companyID}
@@ -101,11 +111,24 @@ func (l *Ledger) Credits(ctx context.Context, db bun.IDB, runIDs ...string) (map
 	return credits, nil
 }
 
-// Entries returns a page of the account's entries, newest first; only those of
-// the given kinds when any are given.
-func (l *Ledger) Entries(ctx context.Context, accountID string, a page.Args, kinds []EntryKind) (LedgerEntryConnection, error) {
+// EntryFilter narrows a list of entries; the zero value narrows nothing.
+type EntryFilter struct {
+	Kinds []EntryKind
+	// RunID narrows to the entries of one run.
+	RunID *string
+	// From, included, and To, excluded, bound when the entries happened.
+	From, To *time.Time
+}
+
+// Entries returns a page of the account's entries, newest first, narrowed by the filter.
+func (l *Ledger) Entries(ctx context.Context, accountID string, a page.Args, f EntryFilter) (LedgerEntryConnection, error) {
 	if err := a.Check(); err != nil {
 		return LedgerEntryConnection{}, err
+	}
+	if f.RunID != nil {
+		if err := fault.Text("runId", *f.RunID, 255); err != nil {
+			return LedgerEntryConnection{}, err
+		}
 	}
 	position, err := a.Position()
 	if err != nil {
@@ -117,7 +140,7 @@ func (l *Ledger) Entries(ctx context.Context, accountID string, a page.Args, kin
 			return LedgerEntryConnection{}, fault.Invalid("after", "is not a cursor of this list")
 		}
 	}
-	rows, err := entriesBefore(ctx, l.DB, accountID, before, kinds, a.First+1)
+	rows, err := entriesBefore(ctx, l.DB, accountID, before, f, a.First+1)
 	if err != nil {
 		return LedgerEntryConnection{}, fmt.Errorf("entries of %s: %w", accountID, err)
 	}

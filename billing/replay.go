@@ -32,7 +32,7 @@ type runSums struct{ amount, captured, released int64 }
 
 // purse is a grant: the row, and what the entries say of it.
 type purse struct {
-	grantRow
+	CreditGrant
 	came, drawn int64
 }
 
@@ -50,7 +50,7 @@ func (r *replay) load(ctx context.Context, tx bun.Tx) error {
 	}
 	r.grants = make(map[string]*purse, len(grants))
 	for _, g := range grants {
-		r.grants[g.ID] = &purse{grantRow: *g}
+		r.grants[g.ID] = &purse{CreditGrant: *g}
 	}
 	r.windows, err = windowsOf(ctx, tx, r.a.ID)
 	return err

@@ -107,22 +107,54 @@ func runCredits(ctx context.Context, db bun.IDB, runIDs []string) (map[string]Ru
 	return credits, err
 }
 
-// entriesBefore returns up to limit entries numbered below before (0: from the newest), newest first.
-func entriesBefore(ctx context.Context, db bun.IDB, accountID string, before int64, kinds []EntryKind, limit int) ([]*Entry, error) {
+// entriesBefore returns up to limit entries numbered below before (0: from the
+// newest) that the filter lets through, newest first.
+func entriesBefore(ctx context.Context, db bun.IDB, accountID string, before int64, f EntryFilter, limit int) ([]*Entry, error) {
 	var rows []*Entry
 	q := db.NewSelect().Model(&rows).Where("account_id = ?", accountID).OrderExpr("seq DESC").Limit(int64(limit))
 	if before > 0 {
 		q.Where("seq < ?", before)
 	}
-	if len(kinds) > 0 {
-		q.Where("kind IN (?)", bun.List(kinds))
+	if len(f.Kinds) > 0 {
+		q.Where("kind IN (?)", bun.In(f.Kinds))
 	}
-	return rows, q.Scan(ctx)
+	if f.RunID != nil {
+		q.Where("run_id = ?", *f.RunID)
+	}
+	if f.From != nil {
+		q.Where("seq > (SELECT billing_seq_before(?, ?))", accountID, *f.From)
+	}
+	if f.To != nil {
+		q.Where("seq <= (SELECT billing_seq_before(?, ?))", accountID, *f.To)
+	}
+	err := q.Scan(ctx)
+	return rows, err
+}
+
+// grantsBefore returns up to limit grants of an account made before one ("": from the newest), newest first.
+func grantsBefore(ctx context.Context, db bun.IDB, accountID, before string, limit int) ([]*CreditGrant, error) {
+	var rows []*CreditGrant
+	q := db.NewSelect().Model(&rows).Where("g.account_id = ?", accountID).OrderExpr("g.created_at DESC, g.id DESC").Limit(int64(limit))
+	if before != "" {
+		q.Where("(g.created_at, g.id) < (SELECT b.created_at, b.id FROM billing_grants AS b WHERE b.id = ? AND b.account_id = ?)", before, accountID)
+	}
+	err := q.Scan(ctx)
+	return rows, err
+}
+
+// grantByID returns one grant of an account; nil when there is none.
+func grantByID(ctx context.Context, db bun.IDB, accountID, id string) (*CreditGrant, error) {
+	g := new(CreditGrant)
+	err := db.NewSelect().Model(g).Where("g.id = ? AND g.account_id = ?", id, accountID).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return g, err
 }
 
 // grantOf returns the entry that the account's command with the key made, and the grant behind it; nil when there is none.
-func grantOf(ctx context.Context, db bun.IDB, accountID, key string) (*Entry, *grantRow, error) {
-	e, g := new(Entry), new(grantRow)
+func grantOf(ctx context.Context, db bun.IDB, accountID, key string) (*Entry, *CreditGrant, error) {
+	e, g := new(Entry), new(CreditGrant)
 	err := db.NewSelect().Model(e).Where("account_id = ?", accountID).Where("idempotency_key = ?", key).Scan(ctx)
 	if err == nil && e.GrantID != nil {
 		err = db.NewSelect().Model(g).Where("id = ?", *e.GrantID).Where("account_id = ?", accountID).Scan(ctx)
@@ -135,7 +167,7 @@ func grantOf(ctx context.Context, db bun.IDB, accountID, key string) (*Entry, *g
 
 // referenceUsed reports whether a grant of the account has the external reference.
 func referenceUsed(ctx context.Context, db bun.IDB, accountID, reference string) (bool, error) {
-	return db.NewSelect().Model((*grantRow)(nil)).Where("account_id = ?", accountID).Where("reference = ?", reference).Exists(ctx)
+	return db.NewSelect().Model((*CreditGrant)(nil)).Where("account_id = ?", accountID).Where("reference = ?", reference).Exists(ctx)
 }
 
 // insertGrant adds credits to an account that the transaction has locked and in

@@ -29,7 +29,7 @@ func drawsBetween(ctx context.Context, tx bun.Tx, accountID string, from, to int
 }
 
 // grantsOf lists all grants of an account.
-func grantsOf(ctx context.Context, tx bun.Tx, accountID string) (rows []*grantRow, err error) {
+func grantsOf(ctx context.Context, tx bun.Tx, accountID string) (rows []*CreditGrant, err error) {
 	err = tx.NewSelect().Model(&rows).Where("g.account_id = ?", accountID).Scan(ctx)
 	return rows, err
 }

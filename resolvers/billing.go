@@ -16,7 +16,7 @@ import (
 
 // Ledger is the resolver for the ledger field.
 func (r *billingAccountResolver) Ledger(ctx context.Context, obj *billing.Account, first int, after *string, kinds []billing.EntryKind) (*billing.LedgerEntryConnection, error) {
-	c, err := r.Billing.Entries(ctx, obj.ID, args(first, after), kinds)
+	c, err := r.Billing.Entries(ctx, obj.ID, args(first, after), billing.EntryFilter{Kinds: kinds})
 	return r.listEntries(ctx, c, err)
 }
 
