@@ -26,6 +26,7 @@ import (
 	"github.com/enrichd/enrichd/internal/egress"
 	"github.com/enrichd/enrichd/internal/jobs"
 	"github.com/enrichd/enrichd/internal/limit"
+	"github.com/enrichd/enrichd/internal/metrics"
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/seal"
 	"github.com/enrichd/enrichd/internal/service"
@@ -38,6 +39,8 @@ import (
 type App struct {
 	Config     *config.Config
 	Log        *slog.Logger
+	Level      *slog.LevelVar // of Log; changes while the process runs
+	Metrics    *metrics.Metrics
 	DSN        string
 	DB         *bun.DB
 	Box        *seal.Box
@@ -56,7 +59,7 @@ type App struct {
 // newApp opens the database, migrates it, and makes the services. It starts no
 // worker and no listener. Close it.
 func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logger) (a *App, err error) {
-	a = &App{Config: c, Log: log}
+	a = &App{Config: c, Log: log, Level: new(slog.LevelVar), Metrics: metrics.New()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -92,12 +95,12 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	}
 	a.Wake = wake.NewPostgres(dsn, log)
 	a.Wake.Connect = a.connect()
-	a.Access = &access.Service{DB: a.DB, Box: a.Box, Wake: a.Wake, Log: log, Proxies: c.TrustedProxies, Failures: c.AuthFailures}
+	a.Access = &access.Service{DB: a.DB, Box: a.Box, Wake: a.Wake, Log: log, Proxies: c.TrustedProxies, Failures: c.AuthFailures, Metrics: a.Metrics}
 	if a.Access.Peppers, err = access.ParsePeppers(string(c.KeyPeppers)); err != nil {
 		return a, fmt.Errorf("ENRICHD_KEY_PEPPERS: %w", err)
 	}
 	if c.RateLimits {
-		a.Limit = &limit.Limiter{DB: a.DB, Log: log}
+		a.Limit = &limit.Limiter{DB: a.DB, Log: log, Rejected: func(b limit.Bucket) { a.Metrics.Limited(string(b)) }}
 	}
 	a.Ledger = &billing.Ledger{DB: a.DB, Log: log, Grace: c.InvoiceGrace}
 	if c.LedgerChain {
@@ -110,15 +113,15 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	outbound := egress.NewClient(hooks, egress.ForWebhook)
 	a.closers = append(a.closers, func() error { outbound.Close(); return nil })
 	a.Dispatch = &dispatch.Service{
-		DB: a.DB, Box: a.Box, Jobs: a.inserter, Egress: outbound, Wake: a.Wake, Log: log,
+		DB: a.DB, Box: a.Box, Jobs: a.inserter, Metrics: a.Metrics, Egress: outbound, Wake: a.Wake, Log: log,
 		Config: dispatch.Config{Version: Version, OlderHeader: dispatch.OlderHeader{
 			Name: c.SignatureHeader, Value: c.SignatureValue, Signed: c.SignatureSigns, DecodedKey: c.SignatureKeyForm == "hex",
 		}},
 	}
 	a.Ledger.Dispatch = a.Dispatch
 	a.Enrichment = &enrichment.Service{
-		DB: a.DB, Ledger: a.Ledger, Dispatch: a.Dispatch, Jobs: a.inserter, Wake: a.Wake, Box: a.Box, Log: log,
-		Feed: &enrichment.Feed{DB: a.DB, Wake: a.Wake, Log: log}, Render: openOf(c).RenderResults,
+		DB: a.DB, Ledger: a.Ledger, Dispatch: a.Dispatch, Jobs: a.inserter, Wake: a.Wake, Box: a.Box, Log: log, Metrics: a.Metrics,
+		Feed: &enrichment.Feed{DB: a.DB, Wake: a.Wake, Log: log, Metrics: a.Metrics}, Render: openOf(c).RenderResults,
 	}
 	return a, nil
 }

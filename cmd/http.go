@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/enrichd/enrichd/graph"
 	"github.com/enrichd/enrichd/graph/exec"
@@ -24,31 +21,38 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 16 << 10
-	drainTime         = 25 * time.Second
 	readyTimeout      = 2 * time.Second
 )
 
-// api is the public listener and the private one beside it.
+// api is the public listener.
 type api struct {
 	app      *App
 	graphql  *graph.Server
 	rest     *rest.API
 	public   *http.Server
-	admin    *http.Server
 	draining atomic.Bool
 	// Addr is where the public listener really listens, once started.
 	Addr   string
 	failed chan error
 }
 
-func newAPI(a *App) *api {
-	s := &api{app: a, failed: make(chan error, 2)}
+func newAPI(a *App) (*api, error) {
+	s := &api{app: a, failed: make(chan error, 1)}
+	known, err := operations(a.Config.Operations)
+	if err != nil {
+		return nil, err
+	}
 	s.graphql = graph.NewServer(graph.Options{
 		Schema: resolvers.NewSchema(&resolvers.Resolver{
 			Access: a.Access, Enrichment: a.Enrichment, Billing: a.Ledger, Dispatch: a.Dispatch, Limit: a.Limit,
 		}, exec.DirectiveRoot{Auth: graph.Auth}),
-		Authenticate: s.authenticate, Admit: s.admit, Charge: s.charge, Recheck: a.Access.Ended, Log: a.Log, Dev: a.Config.Dev, AllowedOrigins: a.Config.AllowedOrigins,
+		Operations: known, PersistedOnly: a.Config.PersistedOnly,
+		Authenticate: s.authenticate, Admit: s.admit, Charge: s.charge, Recheck: a.Access.Ended, Observe: s.operated,
+		DrainWindow: a.Config.DrainWindow, Log: a.Log, Dev: a.Config.Dev, AllowedOrigins: a.Config.AllowedOrigins,
 	})
+	if err := s.graphql.CheckOperations(); err != nil {
+		return nil, fmt.Errorf("ENRICHD_GRAPHQL_OPERATIONS: %w", err)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", s.graphql)
 	s.rest = &rest.API{
@@ -56,41 +60,38 @@ func newAPI(a *App) *api {
 		Open: openOf(a.Config), Log: a.Log,
 	}
 	s.rest.Mount(mux)
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", s.ready)
-	s.public = server(mux)
+	health(mux, func() bool { return true }, s.unready) // whoever is heard has started
+	s.public = server(s.observed(mux))
+	s.measureStreams()
+	return s, nil
+}
 
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewDBStatsCollector(a.DB.DB, "enrichd"), a.Ledger.Collector())
-	private := http.NewServeMux()
-	private.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	s.admin = server(private)
-	return s
+// operations reads the file of GraphQL operations that clients may send by hash alone; none without a path.
+func operations(path string) (graph.Operations, error) {
+	if path == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("ENRICHD_GRAPHQL_OPERATIONS: %w", err)
+	}
+	known, err := graph.ParseOperations(b)
+	if err != nil {
+		return nil, fmt.Errorf("ENRICHD_GRAPHQL_OPERATIONS: %s: %w", path, err)
+	}
+	return known, nil
 }
 
 func server(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
 }
 
-func (s *api) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	why := ""
-	switch {
-	case s.draining.Load():
-		why = "draining"
-	case s.app.DB.PingContext(ctx) != nil:
-		why = "database away"
-	case !s.app.Wake.Listening():
-		why = "not listening for wake-ups"
+// unready says why this process should get no requests.
+func (s *api) unready(ctx context.Context) string {
+	if s.draining.Load() {
+		return "draining"
 	}
-	if why != "" {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, why)
-		return
-	}
-	fmt.Fprintln(w, "ok")
+	return s.app.unready(ctx)
 }
 
 // Start listens. Keys that are revoked anywhere lose their sockets here.
@@ -100,38 +101,35 @@ func (s *api) Start(ctx context.Context) error {
 		return fmt.Errorf("listen on ENRICHD_ADDR: %w", err)
 	}
 	s.Addr = public.Addr().String()
-	if addr := s.app.Config.AdminAddr; addr != "" && addr != "off" {
-		admin, err := net.Listen("tcp", addr)
-		switch {
-		case err == nil:
-			go s.serve(s.admin, admin)
-		case s.app.Config.AdminChosen:
-			public.Close()
-			return fmt.Errorf("listen on ENRICHD_ADMIN_ADDR: %w", err)
-		default:
-			s.app.Log.WarnContext(ctx, "no metrics: the admin address is taken", "addr", addr)
-		}
-	}
 	s.public.RegisterOnShutdown(s.app.Wake.Notify(s.announced))
 	s.public.RegisterOnShutdown(s.app.Wake.Notify(s.rest.Announced))
-	go s.serve(s.public, public)
+	go func() {
+		if err := s.public.Serve(public); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- err
+		}
+	}()
 	return nil
 }
 
-func (s *api) serve(server *http.Server, l net.Listener) {
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		s.failed <- err
+// Retreat says to load balancers that this process wants no more requests, and
+// gives them the time to hear it. Everything works on meanwhile.
+func (s *api) Retreat(ctx context.Context) {
+	s.draining.Store(true)
+	select {
+	case <-time.After(s.app.Config.DrainDelay):
+	case <-ctx.Done():
 	}
 }
 
-// Stop drains: not ready first, then sockets, then requests under way.
+// Stop ends what is open: event streams are told when to come back and sockets
+// are closed over the drain window, so that their clients do not all come back
+// at once; then requests under way are answered. What is left when ctx ends is cut off.
 func (s *api) Stop(ctx context.Context) error {
 	s.draining.Store(true)
-	if d := s.app.Config.DrainDelay; d > 0 {
-		time.Sleep(d)
-	}
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
 	s.rest.Drain()
-	return errors.Join(s.graphql.Shutdown(ctx), s.public.Shutdown(ctx), s.admin.Shutdown(ctx))
+	err := errors.Join(s.graphql.Shutdown(ctx), s.public.Shutdown(ctx))
+	if err != nil {
+		err = errors.Join(err, s.public.Close())
+	}
+	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/enrichd/enrichd/internal/config"
 	"github.com/enrichd/enrichd/internal/fault"
+	"github.com/enrichd/enrichd/internal/spans"
 )
 
 // Version is the program's version; a release sets it with -ldflags.
@@ -131,17 +132,15 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// newLog makes the program's log, on stderr.
-func newLog(c *config.Config) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		level = slog.LevelInfo
-	}
+// newLog makes the program's log, on stderr. Its level may be changed while the process runs.
+func newLog(c *config.Config) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)                 // info
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // checked with the rest of the configuration
 	o := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+		return slog.New(spans.Handler(slog.NewJSONHandler(os.Stderr, o))), level
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, o))
+	return slog.New(spans.Handler(slog.NewTextHandler(os.Stderr, o))), level
 }
 
 // withApp runs a command that needs the database but no server of its own.

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/enrichd/enrichd/internal/config"
 	"github.com/enrichd/enrichd/internal/service"
+	"github.com/enrichd/enrichd/internal/spans"
 )
 
 func serveCommand() *cobra.Command {
@@ -65,7 +68,7 @@ func serve(ctx context.Context, r roles) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(conf)
+	log, level := newLog(conf)
 	hold := whileServing
 	if !r.api {
 		hold = forCommand // a worker may join the private server that a service holds
@@ -73,6 +76,20 @@ func serve(ctx context.Context, r roles) error {
 	a, err := newApp(ctx, conf, hold, log)
 	if err != nil {
 		return err
+	}
+	a.Level = level
+	if conf.Traces || os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" {
+		stop, err := spans.Start(ctx, Version)
+		if err != nil {
+			return errors.Join(err, a.Close())
+		}
+		defer func() { // last of all
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spans.FlushWithin)
+			defer cancel()
+			if err := stop(ctx); err != nil {
+				log.WarnContext(ctx, "the last spans are lost", "err", err)
+			}
+		}()
 	}
 	for _, name := range conf.Unknown {
 		log.WarnContext(ctx, "this setting means nothing here", "name", name)
@@ -91,21 +108,50 @@ func serve(ctx context.Context, r roles) error {
 // running is a started process.
 type running struct {
 	service.Group
-	api *api
+	api   *api
+	admin *admin
 }
 
-// start begins everything that r asks for.
+// start begins everything that r asks for. What is begun last is stopped first
+// (edge.md section 9): the worker, so that running profiles finish while their
+// subscribers still listen; then sockets and requests; then what has been lent
+// and what is to be settled; then what all of them stand on.
 func (a *App) start(ctx context.Context, r roles) (*running, error) {
-	services, err := a.background(ctx, r)
+	background, err := a.background(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	out := &running{}
+	out := &running{admin: newAdmin(a)}
+	before := len(background)
+	if r.enrich || r.dispatch {
+		before-- // the worker
+	}
+	services := append([]service.Service{out.admin}, background[:before]...)
 	if r.api {
-		out.api = newAPI(a)
+		if out.api, err = newAPI(a); err != nil {
+			return nil, err
+		}
+		out.admin.ready = out.api.unready
 		services = append(services, a.Limit, out.api)
 	}
-	return out, out.Start(ctx, services...)
+	if err := out.Start(ctx, append(services, background[before:]...)...); err != nil {
+		return nil, err
+	}
+	out.admin.started.Store(true)
+	return out, nil
+}
+
+// stopWithin bounds the whole of stopping; what has not ended by then is cut off.
+const stopWithin = 30 * time.Second
+
+// Stop first sends the load balancers' requests elsewhere, and then stops all in order.
+func (r *running) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	if r.api != nil {
+		r.api.Retreat(ctx)
+	}
+	return r.Group.Stop(ctx)
 }
 
 func (r *running) wait(ctx context.Context, log *slog.Logger) error {
@@ -118,6 +164,8 @@ func (r *running) wait(ctx context.Context, log *slog.Logger) error {
 		log.Info("stopping: running profiles finish first")
 		return nil
 	case err := <-failed:
+		return err
+	case err := <-r.admin.failed:
 		return err
 	}
 }

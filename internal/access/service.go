@@ -14,7 +14,9 @@ import (
 
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/ident"
+	"github.com/enrichd/enrichd/internal/metrics"
 	"github.com/enrichd/enrichd/internal/seal"
+	"github.com/enrichd/enrichd/internal/trail"
 	"github.com/enrichd/enrichd/internal/wake"
 )
 
@@ -29,6 +31,8 @@ type Service struct {
 	Peppers []Pepper
 	// Proxies are trusted to say where a request comes from.
 	Proxies Proxies
+	// Metrics counts who could not sign in; nil counts nothing.
+	Metrics *metrics.Metrics
 	// Failures is how many failed sign-ins one address may have a minute; 0 is DefaultFailures.
 	Failures int
 
@@ -59,6 +63,29 @@ const lastUsedEvery = time.Minute
 // that we could not find out. Known and unknown keys cost one query each, and a
 // known one none while it is cached.
 func (s *Service) Authenticate(ctx context.Context, token string, addr netip.Addr) (*Principal, error) {
+	p, err := s.authenticate(ctx, token, addr)
+	if err == nil {
+		trail.Add(ctx, slog.String("company_id", p.Company.ID), slog.String("key_id", p.Key.ID))
+		return p, nil
+	}
+	switch {
+	case token == "":
+		s.Metrics.AuthFailed("missing")
+	case errors.Is(err, ErrInvalidKey):
+		s.Metrics.AuthFailed("invalid")
+	case errors.As(err, new(Suspended)):
+		s.Metrics.AuthFailed("suspended")
+	case errors.As(err, new(TooManyFailures)):
+		s.Metrics.AuthFailed("too_many")
+	case errors.As(err, new(fault.Forbidden)):
+		s.Metrics.AuthFailed("address")
+	default:
+		s.Metrics.AuthFailed("unavailable")
+	}
+	return nil, err
+}
+
+func (s *Service) authenticate(ctx context.Context, token string, addr netip.Addr) (*Principal, error) {
 	if token == "" {
 		return nil, ErrInvalidKey // nobody has tried a key
 	}

@@ -80,6 +80,8 @@ type Config struct {
 	Dev            bool          `env:"ENRICHD_DEV" default:"false" help:"introspection for every key, and suggestions in errors"`
 	LogLevel       string        `env:"ENRICHD_LOG_LEVEL" default:"info" help:"debug, info, warn or error"`
 	LogFormat      string        `env:"ENRICHD_LOG_FORMAT" default:"text" help:"text or json"`
+	Traces         bool          `env:"ENRICHD_TRACES" default:"false" help:"send OpenTelemetry traces as the OTEL_ variables say; OTEL_EXPORTER_OTLP_ENDPOINT turns them on as well"`
+	DrainWindow    time.Duration `env:"ENRICHD_DRAIN_WINDOW" default:"2s" help:"over how long a stopping server spreads the closing of sockets"`
 	DrainDelay     time.Duration `env:"ENRICHD_DRAIN_DELAY" default:"0s" help:"how long to answer not ready before closing, for load balancers"`
 
 	// AdminChosen says that ENRICHD_ADMIN_ADDR was set, so that failing to listen there is an error and not a warning.
