@@ -96,6 +96,11 @@ func (a *API) putProfiles(w http.ResponseWriter, req *http.Request) error {
 	case len(items) > maxProfiles:
 		body.problem("profiles", "at most %d profiles, not %d", maxProfiles, len(items))
 	}
+	for i, item := range items {
+		if item[0] != '{' {
+			body.problem("profiles."+strconv.Itoa(i), "must be an object")
+		}
+	}
 	if err := body.err(); err != nil {
 		return err
 	}
