@@ -55,6 +55,11 @@ verify: lint ## formatting, lint, generated code current, import rules, schema r
 	go mod verify >/dev/null
 	go test ./internal/archtest ./graph
 
+.PHONY: conformance
+conformance: postgres ## other people's suites and clients, and raw probes, against the built server (needs Node)
+	@command -v npm >/dev/null || echo "npm is not installed: the conformance suites are skipped"
+	go test -count=1 -v ./graph/conformance
+
 .PHONY: bench
 bench: postgres ## benchmarks against their references, one JSON line each
 	go run ./bench

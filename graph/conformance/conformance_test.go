@@ -1,5 +1,6 @@
 // Package conformance runs other people's suites and clients against the
-// server: the audits of npm graphql-http, and the graphql-ws and graphql-sse clients.
+// server: the audits of npm graphql-http, and the graphql-ws, graphql-sse and
+// Apollo clients; first a server of a small schema in this process, then the built program.
 package conformance
 
 import (
@@ -33,7 +34,7 @@ func install(t *testing.T) {
 			t.Skipf("%s is not installed: the Node suites are not run", tool)
 		}
 	}
-	if _, err := os.Stat("node_modules/graphql-http/package.json"); err == nil {
+	if _, err := os.Stat("node_modules/@apollo/client/package.json"); err == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
