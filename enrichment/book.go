@@ -113,7 +113,7 @@ func (b *book) finish(m *RunProfile, at time.Time, f Finish) {
 	m.Missing = append([]string{}, f.Missing...)
 	m.WaitingOn = []string{}
 	if f.Outcome.Success() {
-		m.Candidate, m.PersonDigests = f.Candidate, f.Digests
+		m.Candidate, m.PersonDigests = f.Candidate, append([][]byte{}, f.Digests...)
 		m.Fingerprint = f.Fingerprint
 		b.gainSilently(m)
 		if !b.run.Test {

@@ -111,6 +111,10 @@ type RetryInput struct {
 	ProfileIDs []string `json:"profileIds"`
 }
 
+// retryFor is how long after its creation a run can be tried again: less than
+// evidence is kept, so that what is found anew never outlives its run's own time.
+const retryFor = (MinRetentionDays - 1) * 24 * time.Hour
+
 // retryOperation scopes idempotency keys.
 const retryOperation = "retryFailedProfiles"
 
@@ -168,6 +172,10 @@ func (s *Service) retry(ctx context.Context, tx bun.Tx, b *book, in RetryInput) 
 		return nil, 0, refused
 	case !run.Status.Final():
 		return nil, 0, fault.Conflict{Head: fault.Head{Message: "the run has not ended yet", Field: []string{"requestId"}}, State: string(run.Status)}
+	case now().Sub(run.CreatedAt) > retryFor:
+		return nil, 0, fault.Conflict{
+			Head: fault.Head{Message: "the run is too old to be tried again; start a new one", Field: []string{"requestId"}}, State: "EXPIRED",
+		}
 	case len(again) == 0:
 		return run, 0, nil
 	}
