@@ -8,6 +8,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/enrichd/enrichd/internal/access"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/pg"
 )
@@ -31,7 +32,7 @@ type Grant struct {
 	// ExpiresAt is when what is left is lost; nil for never.
 	ExpiresAt *time.Time
 	// Priority orders spending: lower is spent first, then what expires sooner.
-	Priority int32
+	Priority int
 }
 
 // check returns every refusal of the input, joined.
@@ -94,6 +95,18 @@ func (l *Ledger) Grant(ctx context.Context, in Grant) (*Entry, *CreditBalance, e
 		return nil, nil, fmt.Errorf("%s for %s: %w", in.Kind, in.CompanyID, err)
 	}
 	return entry, balance, nil
+}
+
+// Purchase records, for the caller's company, credits that money was taken for,
+// under the payment provider's reference. However often a provider's callback is
+// repeated, the payment is credited once: with the same key it is answered as at
+// first, with another it is a Conflict whose state is CREDITED. A test key moves no credits.
+func (l *Ledger) Purchase(ctx context.Context, key string, credits int64, reference string) (*Entry, *CreditBalance, error) {
+	p := access.From(ctx)
+	if p.Key.Test {
+		return nil, nil, fault.Conflict{Head: fault.Head{Message: "a test key moves no credits"}, State: "TEST"}
+	}
+	return l.Grant(ctx, Grant{CompanyID: p.Company.ID, Credits: credits, Kind: KindPurchase, Actor: p.Key.ID, Key: key, Reference: reference})
 }
 
 // command runs one command of a caller on the company's account, once per key: a

@@ -56,7 +56,7 @@ func TestStateMachine(t *testing.T) {
 type modelGrant struct {
 	id        string
 	remaining int64
-	priority  int32
+	priority  int
 	expires   time.Time // zero for never
 }
 
@@ -203,7 +203,7 @@ func (m *machine) grant(t *rapid.T) {
 	a := rapid.SampledFrom(m.accounts[:2]).Draw(t, "account")
 	g := billing.Grant{
 		CompanyID: a.company, Credits: rapid.Int64Range(1, 12).Draw(t, "credits"), Kind: billing.KindGrant,
-		Key: fmt.Sprintf("key-%d", serial.Add(1)), Priority: rapid.Int32Range(0, 2).Draw(t, "priority"),
+		Key: fmt.Sprintf("key-%d", serial.Add(1)), Priority: rapid.IntRange(0, 2).Draw(t, "priority"),
 	}
 	if ticks := rapid.IntRange(0, 6).Draw(t, "life"); ticks > 0 {
 		g.ExpiresAt = ptr(m.now.Add(time.Duration(ticks) * tick))

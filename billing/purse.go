@@ -23,7 +23,7 @@ type CreditGrant struct {
 	Amount    int64     `bun:"amount"`
 	Remaining int64     `bun:"remaining"`
 	// Priority orders spending: lower is spent first, then what expires sooner.
-	Priority int32 `bun:"priority"`
+	Priority int `bun:"priority"`
 	// ExpiresAt is when what is left is lost; nil for never.
 	ExpiresAt *time.Time `bun:"expires_at"`
 	// Reference is the payment provider's own; nil for none.

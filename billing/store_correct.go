@@ -17,7 +17,7 @@ type captured struct {
 	Invoiced bool `bun:"invoiced"`
 	// ExpiresAt and Priority are those of the grant that paid for it.
 	ExpiresAt *time.Time `bun:"expires_at"`
-	Priority  int32      `bun:"priority"`
+	Priority  int        `bun:"priority"`
 }
 
 // captureOf returns the capture of a profile in a run; nil when there is none.

@@ -48,7 +48,7 @@ func creditsGrant() *cobra.Command {
 	memo := c.Flags().String("memo", "granted by hand", "why, as the ledger shall show it")
 	reference := c.Flags().String("payment-reference", "", "the payment provider's reference, for a purchase")
 	expires := c.Flags().Duration("expires-in", 0, "when what is left is lost, such as 8760h; never when left out")
-	priority := c.Flags().Int32("priority", 0, "credits of a lower priority are spent first")
+	priority := c.Flags().Int("priority", 0, "credits of a lower priority are spent first")
 	key := keyFlag(c)
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {

@@ -7,6 +7,7 @@ package resolvers
 
 import (
 	"context"
+	"time"
 
 	"github.com/enrichd/enrichd/billing"
 	"github.com/enrichd/enrichd/enrichment"
@@ -15,14 +16,43 @@ import (
 )
 
 // Ledger is the resolver for the ledger field.
-func (r *billingAccountResolver) Ledger(ctx context.Context, obj *billing.Account, first int, after *string, kinds []billing.EntryKind) (*billing.LedgerEntryConnection, error) {
-	c, err := r.Billing.Entries(ctx, obj.ID, args(first, after), billing.EntryFilter{Kinds: kinds})
+func (r *billingAccountResolver) Ledger(ctx context.Context, obj *billing.Account, first int, after *string, kinds []billing.EntryKind, runID *string, from *time.Time, to *time.Time) (*billing.LedgerEntryConnection, error) {
+	c, err := r.Billing.Entries(ctx, obj.ID, args(first, after), billing.EntryFilter{Kinds: kinds, RunID: runID, From: from, To: to})
 	return r.listEntries(ctx, c, err)
+}
+
+// Usage is the resolver for the usage field.
+func (r *billingAccountResolver) Usage(ctx context.Context, obj *billing.Account, from time.Time, to time.Time, interval billing.UsageInterval) ([]*billing.UsagePoint, error) {
+	return r.Billing.Usage(ctx, obj.ID, from, to, interval)
+}
+
+// UsageBy is the resolver for the usageBy field.
+func (r *billingAccountResolver) UsageBy(ctx context.Context, obj *billing.Account, dimension billing.UsageDimension, from time.Time, to time.Time) ([]*billing.UsageShare, error) {
+	return r.Billing.UsageBy(ctx, obj.ID, dimension, from, to)
+}
+
+// Grants is the resolver for the grants field.
+func (r *billingAccountResolver) Grants(ctx context.Context, obj *billing.Account, first int, after *string) (*billing.CreditGrantConnection, error) {
+	c, err := r.Billing.CreditGrants(ctx, obj.ID, args(first, after))
+	return &c, err
+}
+
+// Invoices is the resolver for the invoices field.
+func (r *billingAccountResolver) Invoices(ctx context.Context, obj *billing.Account, first int, after *string) (*billing.InvoiceConnection, error) {
+	c, err := r.Billing.Invoices(ctx, obj.ID, args(first, after))
+	return &c, err
 }
 
 // Run is the resolver for the run field.
 func (r *ledgerEntryResolver) Run(ctx context.Context, obj *billing.Entry) (*enrichment.Run, error) {
 	return r.run(ctx, obj.RunID)
+}
+
+// PurchaseCredits is the resolver for the purchaseCredits field.
+func (r *mutationResolver) PurchaseCredits(ctx context.Context, input exec.PurchaseCreditsInput) (*exec.PurchaseCreditsPayload, error) {
+	entry, balance, err := r.Billing.Purchase(ctx, input.IdempotencyKey, input.Credits, input.PaymentReference)
+	refusals, err := refused(err)
+	return &exec.PurchaseCreditsPayload{Entry: entry, Balance: balance, UserErrors: refusals}, err
 }
 
 // GrantCredits is the resolver for the grantCredits field.
@@ -33,6 +63,13 @@ func (r *mutationResolver) GrantCredits(ctx context.Context, input exec.GrantCre
 	})
 	refusals, err := refused(err)
 	return &exec.GrantCreditsPayload{Entry: entry, Balance: balance, UserErrors: refusals}, err
+}
+
+// CloseInvoice is the resolver for the closeInvoice field.
+func (r *mutationResolver) CloseInvoice(ctx context.Context, input exec.CloseInvoiceInput) (*exec.CloseInvoicePayload, error) {
+	invoice, err := r.Billing.Close(ctx, input.ID)
+	refusals, err := refused(err)
+	return &exec.CloseInvoicePayload{Invoice: invoice, UserErrors: refusals}, err
 }
 
 // BillingAccount is the resolver for the billingAccount field.

@@ -46,6 +46,14 @@ var kinds = []kind{
 		entry, err := r.Billing.Entry(ctx, access.From(ctx).Company.ID, id)
 		return node(entry, err)
 	}},
+	{prefixed("inv_"), access.BillingRead, func(r *Resolver, ctx context.Context, id string) (exec.Node, error) {
+		invoice, err := r.Billing.InvoiceFor(ctx, access.From(ctx).Company.ID, id)
+		return node(invoice, err)
+	}},
+	{prefixed("gnt_"), access.BillingRead, func(r *Resolver, ctx context.Context, id string) (exec.Node, error) {
+		grant, err := r.Billing.CreditGrantFor(ctx, access.From(ctx).Company.ID, id)
+		return node(grant, err)
+	}},
 	{ident.IsUUID, "", func(r *Resolver, ctx context.Context, id string) (exec.Node, error) {
 		if company := access.From(ctx).Company; company.ID == id {
 			return &company, nil

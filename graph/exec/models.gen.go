@@ -34,6 +34,18 @@ type CancelEnrichmentPayload struct {
 
 func (CancelEnrichmentPayload) IsMutationPayload() {}
 
+type CloseInvoiceInput struct {
+	ID string `json:"id"`
+}
+
+type CloseInvoicePayload struct {
+	// Null when the period is closed and nothing was used in it.
+	Invoice    *billing.Invoice `json:"invoice,omitempty"`
+	UserErrors []fault.User     `json:"userErrors"`
+}
+
+func (CloseInvoicePayload) IsMutationPayload() {}
+
 // Cost points left in the caller's bucket.
 type CostBudget struct {
 	Capacity         int `json:"capacity"`
@@ -140,6 +152,21 @@ type ProfileSource struct {
 	// One JSON Resume document, or a list of them.
 	JSONResume *graphql.Upload `json:"jsonResume,omitempty"`
 }
+
+type PurchaseCreditsInput struct {
+	IdempotencyKey string `json:"idempotencyKey"`
+	Credits        int64  `json:"credits"`
+	// The payment provider's reference for money already taken.
+	PaymentReference string `json:"paymentReference"`
+}
+
+type PurchaseCreditsPayload struct {
+	Entry      *billing.Entry         `json:"entry,omitempty"`
+	Balance    *billing.CreditBalance `json:"balance,omitempty"`
+	UserErrors []fault.User           `json:"userErrors"`
+}
+
+func (PurchaseCreditsPayload) IsMutationPayload() {}
 
 type Query struct {
 }
@@ -251,6 +278,7 @@ type UpdateWebhookPayload struct {
 
 func (UpdateWebhookPayload) IsMutationPayload() {}
 
+// Who is asking, and what it may still spend.
 type Viewer struct {
 	Company *access.Company `json:"company"`
 	APIKey  *access.Key     `json:"apiKey"`

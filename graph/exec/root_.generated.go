@@ -65,6 +65,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
 			graphql.NewInputUnmarshaler("CancelEnrichmentInput", ec.unmarshalInputCancelEnrichmentInput),
+			graphql.NewInputUnmarshaler("CloseInvoiceInput", ec.unmarshalInputCloseInvoiceInput),
 			graphql.NewInputUnmarshaler("CreateApiKeyInput", ec.unmarshalInputCreateApiKeyInput),
 			graphql.NewInputUnmarshaler("CreateWebhookInput", ec.unmarshalInputCreateWebhookInput),
 			graphql.NewInputUnmarshaler("DeleteWebhookInput", ec.unmarshalInputDeleteWebhookInput),
@@ -78,6 +79,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ProfileFilter", ec.unmarshalInputProfileFilter),
 			graphql.NewInputUnmarshaler("ProfileInput", ec.unmarshalInputProfileInput),
 			graphql.NewInputUnmarshaler("ProfileSource", ec.unmarshalInputProfileSource),
+			graphql.NewInputUnmarshaler("PurchaseCreditsInput", ec.unmarshalInputPurchaseCreditsInput),
 			graphql.NewInputUnmarshaler("RedeliverInput", ec.unmarshalInputRedeliverInput),
 			graphql.NewInputUnmarshaler("RedeliverSelection", ec.unmarshalInputRedeliverSelection),
 			graphql.NewInputUnmarshaler("ResetWebhookCircuitInput", ec.unmarshalInputResetWebhookCircuitInput),
@@ -188,10 +190,15 @@ var sources = []*ast.Source{
 }
 
 extend type Mutation {
+  "Credits that money was taken for. Safe to repeat: one payment reference is credited once."
+  purchaseCredits(input: PurchaseCreditsInput!): PurchaseCreditsPayload! @auth(scope: BILLING_WRITE)
   "Operator only: credit a company by hand."
   grantCredits(input: GrantCreditsInput!): GrantCreditsPayload! @auth(scope: ADMIN)
+  "Closes the open invoice of a period that has ended, and those before it. Closing twice is harmless; a period without usage has no invoice."
+  closeInvoice(input: CloseInvoiceInput!): CloseInvoicePayload! @auth(scope: ADMIN)
 }
 
+"Why credits moved; the set grows."
 enum LedgerEntryKind {
   PURCHASE
   GRANT
@@ -206,18 +213,87 @@ enum LedgerEntryKind {
   INVOICE
 }
 
+"PREPAID holds credits before work begins; POSTPAID invoices what was captured."
+enum InvoiceStatus {
+  "The current period so far."
+  OPEN
+  "What it is about is fixed; it gets its number when its grace period is over."
+  CLOSED
+  PAID
+  VOID
+}
+
+"An invoice says what is owed; a statement what credits paid for, at a total of 0."
+enum InvoiceKind {
+  INVOICE
+  STATEMENT
+}
+
+"What a line of an invoice charges or gives back."
+enum InvoiceLineKind {
+  USAGE
+  "Captures that credits paid for."
+  PREPAID
+  REFUND
+  ADJUST
+  "Money added or taken off by hand in the grace period."
+  MANUAL
+}
+
+"How long one point of a usage series is."
+enum UsageInterval {
+  HOUR
+  DAY
+  MONTH
+}
+
+"What usage is split by."
+enum UsageDimension {
+  "The API keys that started the runs."
+  KEY
+  "How the captured profiles ended. Those that are free are never captured."
+  OUTCOME
+}
+
+"PREPAID holds credits before work begins; POSTPAID invoices what was captured."
 enum BillingMode {
   PREPAID
   POSTPAID
 }
 
+"The company's credits: what is there, what is held, and every movement."
 type BillingAccount implements Node {
   id: ID!
   mode: BillingMode!
   "Most that may be owed; null when prepaid or unlimited."
   creditLimit: Credits
   balance: CreditBalance!
-  ledger(first: Int! = 50, after: Cursor, kinds: [LedgerEntryKind!]): LedgerEntryConnection! @cost(weight: 1)
+  "Below what credits.low is announced; null for never."
+  lowThreshold: Credits
+  "Used and not invoiced yet; 0 when prepaid."
+  owed: Credits!
+  "The first billing period that is not closed: start included, end not."
+  periodStart: DateTime!
+  periodEnd: DateTime!
+  "The zone in which periods begin at midnight, by its IANA name."
+  timeZone: String!
+  "Newest first. from is included, to is not."
+  ledger(
+    first: Int! = 50
+    after: Cursor
+    kinds: [LedgerEntryKind!]
+    runId: ID
+    from: DateTime
+    to: DateTime
+  ): LedgerEntryConnection! @cost(weight: 1)
+  "A point for each UTC interval that the range touches. from is included, to is not."
+  usage(from: DateTime!, to: DateTime!, interval: UsageInterval! = DAY): [UsagePoint!]! @cost(weight: 10)
+  "The largest share first."
+  usageBy(dimension: UsageDimension!, from: DateTime!, to: DateTime!): [UsageShare!]! @cost(weight: 10)
+  "Newest first, those that are spent included."
+  grants(first: Int! = 20, after: Cursor): CreditGrantConnection! @cost(weight: 1)
+  "Newest first; the first is the open one."
+  invoices(first: Int! = 12, after: Cursor): InvoiceConnection! @cost(weight: 1)
 }
 
 "posted = available + held."
@@ -231,12 +307,87 @@ type CreditBalance {
 type LedgerEntry implements Node {
   id: ID!
   kind: LedgerEntryKind!
-  "Signed: positive adds to available."
+  "Signed: positive adds to available. 0 for a capture, which spends what is held."
   amount: Credits!
+  "The change of what is held."
+  held: Credits!
+  "The change of what was ever captured."
+  captured: Credits!
+  "The change of what is owed and not invoiced."
+  owed: Credits!
   availableAfter: Credits!
+  heldAfter: Credits!
   run: EnrichmentRun
   memo: String
   occurredAt: DateTime!
+}
+
+"Credits that came in together. What is left only ever falls."
+type CreditGrant implements Node {
+  id: ID!
+  "PURCHASE, GRANT, REFUND or ADJUST."
+  origin: LedgerEntryKind!
+  amount: Credits!
+  remaining: Credits!
+  "Lower is spent first, then what expires sooner."
+  priority: Int!
+  expiresAt: DateTime
+  "The payment provider's reference."
+  reference: String
+  createdAt: DateTime!
+}
+
+"Usage in one interval."
+type UsagePoint {
+  start: DateTime!
+  captured: Credits!
+  "Distinct profiles."
+  profiles: Int!
+}
+
+"The part of the usage that one value of a dimension has."
+type UsageShare {
+  "An API key's id, or an outcome; empty where the ledger says none."
+  value: String!
+  captured: Credits!
+  "Distinct profiles."
+  profiles: Int!
+}
+
+"An exact amount."
+type Money {
+  amount: Decimal!
+  "ISO 4217; XXX (no currency) where no price was ever set."
+  currency: String!
+}
+
+type Invoice implements Node {
+  id: ID!
+  "Without gaps; null until the grace period is over."
+  number: String
+  kind: InvoiceKind!
+  status: InvoiceStatus!
+  "Included."
+  periodStart: DateTime!
+  "Not included."
+  periodEnd: DateTime!
+  lines: [InvoiceLine!]!
+  "The sum of the lines."
+  total: Money!
+  closedAt: DateTime
+  finalisedAt: DateTime
+  paidAt: DateTime
+  voidedAt: DateTime
+  voidReason: String
+}
+
+"total = quantity × unitPrice, rounded half away from zero to the currency's decimals."
+type InvoiceLine {
+  kind: InvoiceLineKind!
+  description: String!
+  quantity: Credits!
+  unitPrice: Money!
+  total: Money!
 }
 
 type LedgerEntryConnection {
@@ -248,6 +399,51 @@ type LedgerEntryConnection {
 type LedgerEntryEdge {
   cursor: Cursor!
   node: LedgerEntry!
+}
+
+type CreditGrantConnection {
+  edges: [CreditGrantEdge!]!
+  nodes: [CreditGrant!]!
+  pageInfo: PageInfo!
+}
+
+type CreditGrantEdge {
+  cursor: Cursor!
+  node: CreditGrant!
+}
+
+type InvoiceConnection {
+  edges: [InvoiceEdge!]!
+  nodes: [Invoice!]!
+  pageInfo: PageInfo!
+}
+
+type InvoiceEdge {
+  cursor: Cursor!
+  node: Invoice!
+}
+
+input PurchaseCreditsInput {
+  idempotencyKey: String!
+  credits: Credits!
+  "The payment provider's reference for money already taken."
+  paymentReference: String!
+}
+
+type PurchaseCreditsPayload implements MutationPayload {
+  entry: LedgerEntry
+  balance: CreditBalance
+  userErrors: [UserError!]!
+}
+
+input CloseInvoiceInput {
+  id: ID!
+}
+
+type CloseInvoicePayload implements MutationPayload {
+  "Null when the period is closed and nothing was used in it."
+  invoice: Invoice
+  userErrors: [UserError!]!
 }
 
 input GrantCreditsInput {
@@ -263,6 +459,7 @@ type GrantCreditsPayload implements MutationPayload {
   userErrors: [UserError!]!
 }
 
+"The balance, or the spend limit, does not allow the work."
 type InsufficientCredits implements UserError {
   code: UserErrorCode!
   message: String!
@@ -291,6 +488,7 @@ extend type Mutation {
   redeliver(input: RedeliverInput!): RedeliverPayload! @auth(scope: WEBHOOKS_WRITE) @cost(weight: 10)
 }
 
+"What a webhook can be told; the set grows."
 enum WebhookEventType {
   ENRICH_STARTED
   ENRICH_COMPLETED
@@ -301,12 +499,14 @@ enum WebhookEventType {
   PING
 }
 
+"CLOSED delivers, OPEN holds deliveries back, HALF_OPEN tries one."
 enum CircuitState {
   CLOSED
   OPEN
   HALF_OPEN
 }
 
+"Where a delivery is in its life. HELD waits for the webhook's circuit; DELIVERED and EXHAUSTED are its two ends."
 enum DeliveryStatus {
   PENDING
   DELIVERED
@@ -315,6 +515,7 @@ enum DeliveryStatus {
   HELD
 }
 
+"An address that is told what happened."
 type Webhook implements Node {
   id: ID!
   url: URL!
@@ -339,11 +540,13 @@ type Webhook implements Node {
   updatedAt: DateTime!
 }
 
+"A header of the caller's own."
 type WebhookHeader {
   name: String!
   masked: Boolean!
 }
 
+"Whether a webhook is being tried, and when again."
 type Circuit {
   state: CircuitState!
   consecutiveFailures: Int!
@@ -352,6 +555,7 @@ type Circuit {
   retryAt: DateTime
 }
 
+"How deliveries to a webhook went in the last hours."
 type WebhookHealth {
   delivered: Int!
   failed: Int!
@@ -359,6 +563,7 @@ type WebhookHealth {
   p95Millis: Int!
 }
 
+"One event on its way to one webhook."
 type Delivery implements Node {
   id: ID!
   webhook: Webhook!
@@ -375,6 +580,7 @@ type Delivery implements Node {
   completedAt: DateTime
 }
 
+"One HTTP try."
 type DeliveryAttempt {
   number: Int!
   startedAt: DateTime!
@@ -509,6 +715,7 @@ input RedeliverSelection @oneOf {
   failedSince: FailedSince
 }
 
+"Deliveries that failed since an instant."
 input FailedSince {
   webhookId: ID!
   since: DateTime!
@@ -582,6 +789,7 @@ extend type Subscription {
   enrichmentProgress(requestId: ID!, afterSequence: Int): EnrichmentEvent! @auth(scope: ENRICH_READ)
 }
 
+"Where a run is in its life. COMPLETED, FAILED and CANCELLED are final, unless failed profiles are tried again."
 enum RunStatus {
   QUEUED
   RUNNING
@@ -593,6 +801,7 @@ enum RunStatus {
   CANCELLED
 }
 
+"A step of the pipeline, in the order in which a profile takes them."
 enum EnrichmentStage {
   "Clean what the caller gave."
   NORMALIZE
@@ -612,6 +821,7 @@ enum EnrichmentStage {
   EVALUATE
 }
 
+"PENDING before any profile is in it, DONE once all are behind it, SKIPPED if none was ever in it."
 enum StageStatus {
   PENDING
   ACTIVE
@@ -649,6 +859,7 @@ enum EnrichmentRunOrder {
   RECENTLY_FINISHED
 }
 
+"One enrichment of up to ten profiles."
 type EnrichmentRun implements Node {
   id: ID!
   "The same value as id, under the name REST callers know."
@@ -690,6 +901,7 @@ type RunProgress {
   cancelled: Int!
 }
 
+"Where the run's profiles stand with one stage."
 type StageProgress {
   stage: EnrichmentStage!
   status: StageStatus!
@@ -707,6 +919,7 @@ type RunCredits {
   held: Credits!
 }
 
+"One profile in one run."
 type RunProfile {
   "As submitted."
   profileId: ID!
@@ -730,6 +943,7 @@ type RunProfile {
   finishedAt: DateTime
 }
 
+"What went wrong, and whether trying again can help."
 type Failure {
   code: String!
   message: String!
@@ -792,6 +1006,7 @@ type Fact {
   conflicts: [FactConflict!]!
 }
 
+"What other sources say instead, and why it was not accepted over the fact."
 type FactConflict {
   value: JSON!
   confidence: Float!
@@ -818,6 +1033,7 @@ enum IdentityBand {
   REVIEW
 }
 
+"What one attribute said about the identity of a record."
 type IdentityWeight {
   attribute: String!
   level: String!
@@ -827,6 +1043,7 @@ type IdentityWeight {
   log2: Float!
 }
 
+"One position, and why it counts for or against."
 type RationaleItem {
   title: String!
   company: String
@@ -835,6 +1052,7 @@ type RationaleItem {
   evidence: [Evidence!]!
 }
 
+"One accepted position."
 type Experience {
   role: String!
   company: String
@@ -844,6 +1062,7 @@ type Experience {
   evidence: [Evidence!]!
 }
 
+"One address, and what is known of it."
 type CandidateEmail {
   address: String!
   status: EmailStatus!
@@ -882,6 +1101,7 @@ enum EmailMethod {
   VENDOR
 }
 
+"One address on the web that belongs to the person."
 type CandidateLink {
   "Where it leads: website, github, orcid and so on; the set grows."
   kind: String!
@@ -941,6 +1161,7 @@ type ProfileField {
   updatedAt: DateTime!
 }
 
+"Why one value is believed."
 type Evidence {
   source: String!
   url: URL
@@ -989,6 +1210,7 @@ type RunSnapshot implements EnrichmentEvent {
   run: EnrichmentRun!
 }
 
+"The run's status moved. With a final one the stream completes."
 type RunStatusChanged implements EnrichmentEvent {
   sequence: Int!
   occurredAt: DateTime!
@@ -996,6 +1218,7 @@ type RunStatusChanged implements EnrichmentEvent {
   status: RunStatus!
 }
 
+"A stage of the run began or ended, or was reopened."
 type StageChanged implements EnrichmentEvent {
   sequence: Int!
   occurredAt: DateTime!
@@ -1030,12 +1253,14 @@ type SourceChanged implements EnrichmentEvent {
   records: Int!
 }
 
+"Where one source stands for one profile."
 enum SourceState {
   ASKED
   ANSWERED
   LOST
 }
 
+"Credits of the run were reserved, captured or released."
 type CreditsMoved implements EnrichmentEvent {
   sequence: Int!
   occurredAt: DateTime!
@@ -1249,6 +1474,7 @@ type PersonSuppressed implements UserError {
   suppressedAt: DateTime!
 }
 
+"The key was first used with other input."
 type IdempotencyKeyReused implements UserError {
   code: UserErrorCode!
   message: String!
@@ -1312,6 +1538,7 @@ interface UserError {
   field: [String!]
 }
 
+"One for each type that implements UserError; the set grows."
 enum UserErrorCode {
   INVALID_INPUT
   NOT_FOUND
@@ -1323,12 +1550,14 @@ enum UserErrorCode {
   ENDPOINT_REJECTED
 }
 
+"A value is malformed or out of bounds."
 type InvalidInput implements UserError {
   code: UserErrorCode!
   message: String!
   field: [String!]
 }
 
+"There is no such object for this key; another company's is not found as well."
 type NotFound implements UserError {
   code: UserErrorCode!
   message: String!
@@ -1344,6 +1573,7 @@ type Conflict implements UserError {
   state: String!
 }
 
+"A count or size is above its limit."
 type LimitExceeded implements UserError {
   code: UserErrorCode!
   message: String!
@@ -1377,6 +1607,7 @@ type Subscription {
   ): Activity! @auth(scope: ENRICH_READ)
 }
 
+"Who is asking, and what it may still spend."
 type Viewer {
   company: Company!
   apiKey: ApiKey!
@@ -1385,6 +1616,7 @@ type Viewer {
   budget: CostBudget!
 }
 
+"The tenant: whose profiles, runs, credits and webhooks these are."
 type Company implements Node {
   id: ID!
   name: String!
@@ -1393,6 +1625,7 @@ type Company implements Node {
   createdAt: DateTime!
 }
 
+"A key. Its secret is shown once, when it is made."
 type ApiKey implements Node {
   id: ID!
   label: String!
@@ -1442,6 +1675,7 @@ type RevokeApiKeyPayload implements MutationPayload {
   userErrors: [UserError!]!
 }
 
+"What kind of thing is of note; the set grows."
 enum ActivityKind {
   ENRICHMENT_STARTED
   ENRICHMENT_FINISHED
@@ -1454,6 +1688,7 @@ enum ActivityKind {
   WEBHOOK_DISABLED
 }
 
+"One thing of note in the company."
 type Activity {
   cursor: Cursor!
   kind: ActivityKind!
@@ -1524,8 +1759,26 @@ func (ec *executionContext) childFields_BillingAccount(ctx context.Context, fiel
 		return ec.fieldContext_BillingAccount_creditLimit(ctx, field)
 	case "balance":
 		return ec.fieldContext_BillingAccount_balance(ctx, field)
+	case "lowThreshold":
+		return ec.fieldContext_BillingAccount_lowThreshold(ctx, field)
+	case "owed":
+		return ec.fieldContext_BillingAccount_owed(ctx, field)
+	case "periodStart":
+		return ec.fieldContext_BillingAccount_periodStart(ctx, field)
+	case "periodEnd":
+		return ec.fieldContext_BillingAccount_periodEnd(ctx, field)
+	case "timeZone":
+		return ec.fieldContext_BillingAccount_timeZone(ctx, field)
 	case "ledger":
 		return ec.fieldContext_BillingAccount_ledger(ctx, field)
+	case "usage":
+		return ec.fieldContext_BillingAccount_usage(ctx, field)
+	case "usageBy":
+		return ec.fieldContext_BillingAccount_usageBy(ctx, field)
+	case "grants":
+		return ec.fieldContext_BillingAccount_grants(ctx, field)
+	case "invoices":
+		return ec.fieldContext_BillingAccount_invoices(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type BillingAccount", field.Name)
 }
@@ -1632,6 +1885,16 @@ func (ec *executionContext) childFields_Circuit(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type Circuit", field.Name)
 }
 
+func (ec *executionContext) childFields_CloseInvoicePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "invoice":
+		return ec.fieldContext_CloseInvoicePayload_invoice(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_CloseInvoicePayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CloseInvoicePayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Company(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -1692,6 +1955,50 @@ func (ec *executionContext) childFields_CreditBalance(ctx context.Context, field
 		return ec.fieldContext_CreditBalance_available(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type CreditBalance", field.Name)
+}
+
+func (ec *executionContext) childFields_CreditGrant(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_CreditGrant_id(ctx, field)
+	case "origin":
+		return ec.fieldContext_CreditGrant_origin(ctx, field)
+	case "amount":
+		return ec.fieldContext_CreditGrant_amount(ctx, field)
+	case "remaining":
+		return ec.fieldContext_CreditGrant_remaining(ctx, field)
+	case "priority":
+		return ec.fieldContext_CreditGrant_priority(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_CreditGrant_expiresAt(ctx, field)
+	case "reference":
+		return ec.fieldContext_CreditGrant_reference(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_CreditGrant_createdAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CreditGrant", field.Name)
+}
+
+func (ec *executionContext) childFields_CreditGrantConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_CreditGrantConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_CreditGrantConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_CreditGrantConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CreditGrantConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_CreditGrantEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_CreditGrantEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_CreditGrantEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CreditGrantEdge", field.Name)
 }
 
 func (ec *executionContext) childFields_DeleteWebhookPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2014,6 +2321,76 @@ func (ec *executionContext) childFields_ImportProfilesPayload(ctx context.Contex
 	return nil, fmt.Errorf("no field named %q was found under type ImportProfilesPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_Invoice(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Invoice_id(ctx, field)
+	case "number":
+		return ec.fieldContext_Invoice_number(ctx, field)
+	case "kind":
+		return ec.fieldContext_Invoice_kind(ctx, field)
+	case "status":
+		return ec.fieldContext_Invoice_status(ctx, field)
+	case "periodStart":
+		return ec.fieldContext_Invoice_periodStart(ctx, field)
+	case "periodEnd":
+		return ec.fieldContext_Invoice_periodEnd(ctx, field)
+	case "lines":
+		return ec.fieldContext_Invoice_lines(ctx, field)
+	case "total":
+		return ec.fieldContext_Invoice_total(ctx, field)
+	case "closedAt":
+		return ec.fieldContext_Invoice_closedAt(ctx, field)
+	case "finalisedAt":
+		return ec.fieldContext_Invoice_finalisedAt(ctx, field)
+	case "paidAt":
+		return ec.fieldContext_Invoice_paidAt(ctx, field)
+	case "voidedAt":
+		return ec.fieldContext_Invoice_voidedAt(ctx, field)
+	case "voidReason":
+		return ec.fieldContext_Invoice_voidReason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Invoice", field.Name)
+}
+
+func (ec *executionContext) childFields_InvoiceConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_InvoiceConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_InvoiceConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_InvoiceConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InvoiceConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_InvoiceEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_InvoiceEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_InvoiceEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InvoiceEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_InvoiceLine(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_InvoiceLine_kind(ctx, field)
+	case "description":
+		return ec.fieldContext_InvoiceLine_description(ctx, field)
+	case "quantity":
+		return ec.fieldContext_InvoiceLine_quantity(ctx, field)
+	case "unitPrice":
+		return ec.fieldContext_InvoiceLine_unitPrice(ctx, field)
+	case "total":
+		return ec.fieldContext_InvoiceLine_total(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InvoiceLine", field.Name)
+}
+
 func (ec *executionContext) childFields_LedgerEntry(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -2022,8 +2399,16 @@ func (ec *executionContext) childFields_LedgerEntry(ctx context.Context, field g
 		return ec.fieldContext_LedgerEntry_kind(ctx, field)
 	case "amount":
 		return ec.fieldContext_LedgerEntry_amount(ctx, field)
+	case "held":
+		return ec.fieldContext_LedgerEntry_held(ctx, field)
+	case "captured":
+		return ec.fieldContext_LedgerEntry_captured(ctx, field)
+	case "owed":
+		return ec.fieldContext_LedgerEntry_owed(ctx, field)
 	case "availableAfter":
 		return ec.fieldContext_LedgerEntry_availableAfter(ctx, field)
+	case "heldAfter":
+		return ec.fieldContext_LedgerEntry_heldAfter(ctx, field)
 	case "run":
 		return ec.fieldContext_LedgerEntry_run(ctx, field)
 	case "memo":
@@ -2054,6 +2439,16 @@ func (ec *executionContext) childFields_LedgerEntryEdge(ctx context.Context, fie
 		return ec.fieldContext_LedgerEntryEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type LedgerEntryEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_Money(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "amount":
+		return ec.fieldContext_Money_amount(ctx, field)
+	case "currency":
+		return ec.fieldContext_Money_currency(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Money", field.Name)
 }
 
 func (ec *executionContext) childFields_PageInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2152,6 +2547,18 @@ func (ec *executionContext) childFields_ProfileField(ctx context.Context, field 
 		return ec.fieldContext_ProfileField_updatedAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ProfileField", field.Name)
+}
+
+func (ec *executionContext) childFields_PurchaseCreditsPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "entry":
+		return ec.fieldContext_PurchaseCreditsPayload_entry(ctx, field)
+	case "balance":
+		return ec.fieldContext_PurchaseCreditsPayload_balance(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_PurchaseCreditsPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PurchaseCreditsPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_RationaleItem(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2442,6 +2849,30 @@ func (ec *executionContext) childFields_UpdateWebhookPayload(ctx context.Context
 		return ec.fieldContext_UpdateWebhookPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type UpdateWebhookPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_UsagePoint(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "start":
+		return ec.fieldContext_UsagePoint_start(ctx, field)
+	case "captured":
+		return ec.fieldContext_UsagePoint_captured(ctx, field)
+	case "profiles":
+		return ec.fieldContext_UsagePoint_profiles(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UsagePoint", field.Name)
+}
+
+func (ec *executionContext) childFields_UsageShare(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "value":
+		return ec.fieldContext_UsageShare_value(ctx, field)
+	case "captured":
+		return ec.fieldContext_UsageShare_captured(ctx, field)
+	case "profiles":
+		return ec.fieldContext_UsageShare_profiles(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UsageShare", field.Name)
 }
 
 func (ec *executionContext) childFields_Viewer(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
