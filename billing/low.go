@@ -85,6 +85,7 @@ func (l *Ledger) tell(ctx context.Context, tx bun.Tx, was map[string]int64) erro
 		return fmt.Errorf("look for low credits: %w", err)
 	}
 	var events []dispatch.Event
+	var news []dispatch.Activity
 	for _, a := range now {
 		if a.Threshold == nil || was[a.ID] < *a.Threshold || a.Remaining >= *a.Threshold {
 			continue
@@ -94,6 +95,13 @@ func (l *Ledger) tell(ctx context.Context, tx bun.Tx, was map[string]int64) erro
 			return fmt.Errorf("low credits of %s: %w", a.CompanyID, err)
 		}
 		events = append(events, dispatch.Event{Type: dispatch.CreditsLow, CompanyID: a.CompanyID, Data: data, At: a.LastAt})
+		news = append(news, dispatch.Activity{
+			CompanyID: a.CompanyID, Kind: dispatch.ActivityCreditsLow, OccurredAt: a.LastAt, SubjectType: dispatch.SubjectAccount, SubjectID: a.ID,
+			Summary: fmt.Sprintf("%d credits are left, fewer than %d", a.Remaining, *a.Threshold),
+		})
 	}
-	return l.Dispatch.Publish(ctx, tx, events...)
+	if err := l.Dispatch.Publish(ctx, tx, events...); err != nil {
+		return err
+	}
+	return dispatch.Announce(ctx, tx, news...)
 }

@@ -45,6 +45,9 @@ func (b *bundle) listening(company string, threshold int64) func() []string {
 			}
 			told = append(told, fmt.Sprintf("%d/%d/%d", e.Data.Remaining, e.Data.Available, e.Data.Held))
 		}
+		if n := b.count("SELECT count(*) FROM company_activity WHERE company_id = ? AND kind = 'CREDITS_LOW'", company); n != int64(len(told)) {
+			b.t.Errorf("%d activities, %d events", n, len(told))
+		}
 		return told
 	}
 }
