@@ -184,8 +184,11 @@ func (s *Streams) ReopenKey(key string) {
 	delete(s.ended, key)
 }
 
+// unhurried is the pace of Drain that no few clients make a crowd at.
+const unhurried = 20 * time.Millisecond
+
 // Drain turns new streams away and ends the open ones, spread evenly over
-// window so that their clients do not all come back at once; then it waits for
+// window (or less when they are few) so that their clients do not all come back at once; then it waits for
 // every goroutine. When ctx ends first, what is left is cut off and ctx's error returned.
 func (s *Streams) Drain(ctx context.Context, window time.Duration) error {
 	s.mu.Lock()
@@ -197,8 +200,9 @@ func (s *Streams) Drain(ctx context.Context, window time.Duration) error {
 	s.mu.Unlock()
 
 	start := time.Now()
+	pace := min(window/time.Duration(max(1, len(left))), unhurried)
 	for i, st := range left {
-		if wait := time.Until(start.Add(window * time.Duration(i) / time.Duration(len(left)))); wait > 0 {
+		if wait := time.Until(start.Add(pace * time.Duration(i))); wait > 0 {
 			select {
 			case <-time.After(wait):
 			case <-ctx.Done():
