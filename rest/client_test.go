@@ -154,7 +154,7 @@ func matches(template, path string) bool {
 	return true
 }
 
-func (r reply) decode(t *testing.T, v any) {
+func (r reply) decode(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal(r.body, v); err != nil {
 		t.Fatalf("%d: %v in %.300s", r.status, err, r.body)
@@ -177,7 +177,7 @@ func (r reply) code() string {
 	return body.Code
 }
 
-func (r reply) expect(t *testing.T, status int, code string) {
+func (r reply) expect(t testing.TB, status int, code string) {
 	t.Helper()
 	if r.status != status || r.code() != code {
 		t.Errorf("%s %s: %d %s instead of %d %s: %.400s", r.method, r.path, r.status, r.code(), status, code, r.body)

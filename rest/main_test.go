@@ -40,14 +40,14 @@ const patience = 40 * time.Second
 // are played, since they stand where the outside world is.
 type house struct {
 	*API
-	t      *testing.T
+	t      testing.TB
 	db     *pgtest.DB
 	server *httptest.Server
 	play   *play
 }
 
 // newHouse starts a node whose API is changed by change, if any.
-func newHouse(t *testing.T, change func(*API)) *house {
+func newHouse(t testing.TB, change func(*API)) *house {
 	t.Helper()
 	db := pgtest.New(t)
 	log := slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))
@@ -265,7 +265,7 @@ func (*play) Check(_ context.Context, address string, _ bool) pipeline.EmailChec
 	return pipeline.EmailCheck{Address: address, Status: pipeline.EmailValid, Method: pipeline.EmailSelfPublished, Reasons: []string{"published"}}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func must(t *testing.T, err error) {
 }
 
 // eventually waits for a thing to be so.
-func eventually(t *testing.T, what string, so func() bool) {
+func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if so() {
@@ -285,7 +285,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 	}
 }
 
-type logWriter struct{ t *testing.T }
+type logWriter struct{ t testing.TB }
 
 func (w logWriter) Write(b []byte) (int, error) {
 	fmt.Fprintf(os.Stderr, "%s: %s", w.t.Name(), b)
