@@ -115,6 +115,9 @@ func (e *engine) prepare(ctx context.Context, p *graphql.RawParams) (*graphql.Op
 	if d.shape.nul || hasNUL(p.Variables) {
 		return op, gqlerror.List{transport.Error(transport.CodeValidationFailed, "strings must not contain NUL bytes")}
 	}
+	if err := oneOf(e.schema, op.Operation, op.Variables); err != nil {
+		return op, gqlerror.List{err}
+	}
 	price, err := cost(op.Operation, op.Variables, e.lim)
 	if err != nil {
 		return op, gqlerror.List{err}

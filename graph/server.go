@@ -58,6 +58,8 @@ type Options struct {
 	Sockets Sockets
 	// BodyLimit is the largest request body, in bytes; 0 is 256 KiB.
 	BodyLimit int64
+	// UploadLimit is the largest multipart request, in bytes; 0 is 10 MiB.
+	UploadLimit int64
 	// OperationTimeout bounds queries and mutations; 0 is 10 s.
 	OperationTimeout time.Duration
 	// DrainWindow is over how long Shutdown spreads the closing of streams; 0 closes all at once.
@@ -84,9 +86,13 @@ type Server struct {
 	streams transport.Streams
 	ws      *transport.WebSocket
 	post    transport.POST
+	files   transport.Multipart
 	get     transport.GET
 	sse     *transport.SSE
 }
+
+// uploadTime is how long a multipart request may take to arrive.
+const uploadTime = time.Minute
 
 // NewServer makes a server of o. It starts nothing; Shutdown ends what its connections started.
 func NewServer(o Options) *Server {
@@ -94,6 +100,7 @@ func NewServer(o Options) *Server {
 	s := &Server{o: o, engine: newEngine(o, o.Log)}
 	s.streams.Max, s.streams.MaxPerCompany = o.Sockets.Max, o.Sockets.MaxPerCompany
 	s.post = transport.POST{BodyLimit: o.BodyLimit, Timeout: o.OperationTimeout}
+	s.files = transport.Multipart{BodyLimit: o.UploadLimit, OperationsLimit: o.BodyLimit, Timeout: o.OperationTimeout, ReadTimeout: uploadTime}
 	s.get = transport.GET{Timeout: o.OperationTimeout}
 	s.ws = &transport.WebSocket{
 		Streams: &s.streams, Init: s.init, Begin: renamed, Recover: s.recovered,
@@ -123,6 +130,7 @@ func defaults(o *Options) {
 		o.Limits = DefaultLimits
 	}
 	set(&o.BodyLimit, 256<<10)
+	set(&o.UploadLimit, 10<<20)
 	set(&o.OperationTimeout, 10*time.Second)
 	k := &o.Sockets
 	set(&k.Max, 20_000)
@@ -176,12 +184,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	case s.ws.Supports(r):
 		s.ws.Do(w, r, s.engine) // signs in with its first message
-	case r.ContentLength > s.o.BodyLimit:
+	case r.ContentLength > s.limit(r):
 		w.Header().Set("Connection", "close")
-		transport.Refuse(w, r, transport.TooLarge(s.o.BodyLimit))
+		transport.Refuse(w, r, transport.TooLarge(s.limit(r)))
 	default:
 		s.signedIn(w, r)
 	}
+}
+
+// limit is the largest body of a request.
+func (s *Server) limit(r *http.Request) int64 {
+	if s.files.Supports(r) {
+		return s.o.UploadLimit
+	}
+	return s.o.BodyLimit
 }
 
 func (s *Server) signedIn(w http.ResponseWriter, r *http.Request) {
@@ -194,6 +210,8 @@ func (s *Server) signedIn(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.sse.Supports(r):
 		s.sse.Do(w, r, s.engine)
+	case s.files.Supports(r):
+		s.files.Do(w, r, s.engine)
 	case s.post.Supports(r):
 		s.post.Do(w, r, s.engine)
 	default:
@@ -302,7 +320,7 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) {
 		"X-RateLimit-Remaining-Minute, X-RateLimit-Remaining-Hour, X-RateLimit-Reset-Minute, X-RateLimit-Reset-Hour")
 	if r.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", "GET, POST")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Last-Event-ID, Enrichd-Company, GraphQL-Client-Name, GraphQL-Client-Version")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, GraphQL-Require-Preflight, Accept, Last-Event-ID, Enrichd-Company, GraphQL-Client-Name, GraphQL-Client-Version")
 		h.Set("Access-Control-Max-Age", "600")
 	}
 }

@@ -361,6 +361,7 @@ type Money {
   currency: String!
 }
 
+"What one billing period came to; open until the period closes."
 type Invoice implements Node {
   id: ID!
   "Without gaps; null until the grace period is over."

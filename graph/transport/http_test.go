@@ -177,7 +177,7 @@ func TestPOST(t *testing.T) {
 		t.Parallel()
 		for media, status := range map[string]int{
 			"application/json": 200, "application/json; charset=UTF-8": 200, "application/json; charset=latin1": 415,
-			"text/plain": 415, "application/x-www-form-urlencoded": 415, "multipart/form-data; boundary=x": 415, "": 415,
+			"text/plain": 415, "application/x-www-form-urlencoded": 415, "multipart/mixed; boundary=x": 415, "": 415,
 		} {
 			if r := do(t, "POST", url, query("{hello}"), "Content-Type", media); r.status != status {
 				t.Errorf("%q: %d", media, r.status)
