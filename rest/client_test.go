@@ -230,3 +230,10 @@ func (c *tenant) hook(url, events string) (id, secret string) {
 	}
 	return out.Data.ID, out.Data.SigningSecret
 }
+
+func readAll(t testing.TB, res *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(res.Body)
+	must(t, err)
+	return string(b)
+}
