@@ -114,9 +114,7 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	a.closers = append(a.closers, func() error { outbound.Close(); return nil })
 	a.Dispatch = &dispatch.Service{
 		DB: a.DB, Box: a.Box, Jobs: a.inserter, Metrics: a.Metrics, Egress: outbound, Wake: a.Wake, Log: log,
-		Config: dispatch.Config{Version: Version, OlderHeader: dispatch.OlderHeader{
-			Name: c.SignatureHeader, Value: c.SignatureValue, Signed: c.SignatureSigns, DecodedKey: c.SignatureKeyForm == "hex",
-		}},
+		Config: dispatchConfig(c),
 	}
 	a.Ledger.Dispatch = a.Dispatch
 	a.Enrichment = &enrichment.Service{

@@ -58,7 +58,15 @@ type Config struct {
 	SourceKeys map[string]Secret `env:"ENRICHD_SOURCE_*_KEY" help:"token of one source, such as ENRICHD_SOURCE_GITHUB_KEY"`
 	CrawlRate  float64           `env:"ENRICHD_CRAWL_RATE" default:"1" help:"requests a second to one host"`
 
-	WebhookHTTP      bool   `env:"ENRICHD_WEBHOOK_ALLOW_HTTP" default:"false" help:"accept webhook URLs without TLS, for tests and private networks"`
+	WebhookHTTP bool `env:"ENRICHD_WEBHOOK_ALLOW_HTTP" default:"false" help:"accept webhook URLs without TLS, for tests and private networks"`
+	// WebhookCurve are the delays after failed attempts, the last one repeating.
+	WebhookCurve       []time.Duration `env:"ENRICHD_WEBHOOK_CURVE" default:"5s,5m,30m,2h,5h,10h,14h,20h,24h" help:"delays after a delivery's failed attempts, the last one repeating; each is spread by a fifth"`
+	WebhookPatience    time.Duration   `env:"ENRICHD_WEBHOOK_PATIENCE" default:"120h" help:"how long a webhook may do nothing but fail before it is disabled; 0: for ever"`
+	WebhooksPerCompany int             `env:"ENRICHD_WEBHOOKS_PER_COMPANY" default:"20" help:"webhooks that a company may have"`
+	CircuitFailures    int             `env:"ENRICHD_CIRCUIT_FAILURES" default:"10" help:"failed attempts in a row that open a webhook's circuit"`
+	CircuitSpan        time.Duration   `env:"ENRICHD_CIRCUIT_SPAN" default:"30s" help:"over at least this long, so that a receiver's restart does not open it"`
+	CircuitProbe       bool            `env:"ENRICHD_CIRCUIT_PROBE" default:"true" help:"let a delivery that succeeds close an open circuit; false: only a reset does"`
+
 	SignatureHeader  string `env:"ENRICHD_SIGNATURE_HEADER" default:"X-Webhook-Signature" help:"header with the older contract's hex HMAC"`
 	SignatureValue   string `env:"ENRICHD_SIGNATURE_VALUE" default:"{hex}" help:"its value; {hex} is the signature"`
 	SignatureSigns   string `env:"ENRICHD_SIGNATURE_SIGNS" default:"{body}" help:"what it signs, of {body}, {timestamp}, {id}"`
@@ -180,6 +188,12 @@ func (c *Config) check() (problems []error) {
 	if c.DBConns < 4 {
 		bad("ENRICHD_DB_CONNS: must be at least 4")
 	}
+	if c.CircuitFailures < 1 || c.WebhooksPerCompany < 1 {
+		bad("ENRICHD_CIRCUIT_FAILURES and ENRICHD_WEBHOOKS_PER_COMPANY: must be at least 1")
+	}
+	if c.CircuitSpan < 0 || c.WebhookPatience < 0 || len(c.WebhookCurve) == 0 || slices.ContainsFunc(c.WebhookCurve, func(d time.Duration) bool { return d <= 0 }) {
+		bad("ENRICHD_WEBHOOK_CURVE: must be durations above 0; ENRICHD_CIRCUIT_SPAN and ENRICHD_WEBHOOK_PATIENCE: must not be negative")
+	}
 	if c.EnrichWorkers < 1 || c.WebhookWorkers < 1 {
 		bad("ENRICHD_ENRICH_WORKERS and ENRICHD_WEBHOOK_WORKERS: must be at least 1")
 	}
@@ -231,6 +245,14 @@ func set(f reflect.Value, s string) error {
 			return fmt.Errorf("%q is not a duration such as 5s", s)
 		}
 		*p = d
+	case *[]time.Duration:
+		for _, item := range list(s) {
+			d, err := time.ParseDuration(item)
+			if err != nil {
+				return fmt.Errorf("%q is not a duration such as 5s", item)
+			}
+			*p = append(*p, d)
+		}
 	case *[]string:
 		*p = list(s)
 	case *[]netip.Prefix:
