@@ -18,6 +18,7 @@ import (
 	"github.com/enrichd/enrichd/internal/egress"
 	"github.com/enrichd/enrichd/internal/ident"
 	"github.com/enrichd/enrichd/internal/pg"
+	"github.com/enrichd/enrichd/internal/spans"
 )
 
 const (
@@ -50,7 +51,10 @@ func (s *Service) deliver(ctx context.Context, id string, job int64) (step, erro
 	if a == nil {
 		return s.turnedAway(ctx, id, config)
 	}
-	log, r, err := s.send(ctx, a, config)
+	spanned, ended := spans.Begin(ctx, "webhook attempt", slog.String("delivery_id", a.DeliveryID), slog.String("webhook_id", a.WebhookID),
+		slog.String("company_id", a.CompanyID), slog.Int("attempt", a.Number))
+	log, r, err := s.send(spanned, a, config)
+	ended(err)
 	if err != nil {
 		return step{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/enrichd/enrichd/enrichment/pipeline"
 	"github.com/enrichd/enrichd/internal/jobs"
 	"github.com/enrichd/enrichd/internal/pg"
+	"github.com/enrichd/enrichd/internal/spans"
 )
 
 const (
@@ -82,7 +83,37 @@ func (w *ProfileWorker) Work(ctx context.Context, job *river.Job[ProfileArgs]) e
 		return nil // settled by an earlier execution, or erased
 	}
 	company := item.member.CompanyID
-	end := func(f Finish) error { return w.Settler.Settle(ctx, args.Run, company, args.Profile, f) }
+	ctx, ended := spans.Begin(ctx, "profile", slog.String("run_id", args.Run), slog.String("company_id", company), slog.Int("attempt", job.Attempt))
+	end := func(f Finish) error {
+		err := w.Settler.Settle(ctx, args.Run, company, args.Profile, f)
+		w.tell(ctx, job, company, f, time.Since(began), err)
+		spans.Note(ctx, slog.String("outcome", string(f.Outcome)))
+		return err
+	}
+	err = w.profile(ctx, job, item, company, began, end)
+	ended(err)
+	return err
+}
+
+// tell logs the end of a profile in one wide line.
+func (w *ProfileWorker) tell(ctx context.Context, job *river.Job[ProfileArgs], company string, f Finish, took time.Duration, err error) {
+	level, attrs := slog.LevelInfo, []slog.Attr{
+		slog.String("run_id", job.Args.Run), slog.String("profile_id", job.Args.Profile), slog.String("company_id", company),
+		slog.String("outcome", string(f.Outcome)), slog.Int("attempt", job.Attempt), slog.Int64("millis", took.Milliseconds()),
+		slog.Int("sources_lost", len(f.Missing)),
+	}
+	if f.Failure != nil {
+		attrs = append(attrs, slog.String("failure", f.Failure.Code))
+	}
+	if err != nil {
+		level, attrs = slog.LevelWarn, append(attrs, slog.Any("err", err))
+	}
+	w.Log.LogAttrs(ctx, level, "profile", attrs...)
+}
+
+// profile takes an open profile to its end, which it hands to end.
+func (w *ProfileWorker) profile(ctx context.Context, job *river.Job[ProfileArgs], item *work, company string, began time.Time, end func(Finish) error) error {
+	args := job.Args
 	input := pipeline.Input{ProfileID: args.Profile, Name: args.Profile}
 	switch {
 	case job.Attempt > profileAttempts:
