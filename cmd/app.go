@@ -245,7 +245,12 @@ func (a *App) liveRunner() (*pipeline.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, func() error { set.Close(); return nil })
+	cancel := a.Wake.Notify(func(ids []string) {
+		if ids == nil || slices.Contains(ids, enrichment.ErasedTopic) {
+			set.Forget()
+		}
+	})
+	a.closers = append(a.closers, func() error { cancel(); set.Close(); return nil })
 	return a.runner(set.Sources, &email.Verifier{DNS: egress.NewClient(a.egress, egress.ForAPI).Resolver()}), nil
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 func companyCommand() *cobra.Command {
-	return group("company", "Make and list companies", []string{"companies"}, companyCreate(), companyList(), companySet())
+	return group("company", "Make and list companies", []string{"companies"}, companyCreate(), companyList(), companySet(), companyKeep())
 }
 
 func companyCreate() *cobra.Command {

@@ -205,6 +205,9 @@ func (s *Service) suppress(ctx context.Context, tx bun.Tx, company string, who *
 	return at, touched, err
 }
 
+// ErasedTopic is what a Waker is told after an erasure: whoever holds pages or results in memory drops them.
+const ErasedTopic = "erased"
+
 // eraseOperation scopes idempotency keys.
 const eraseOperation = "erasePerson"
 
@@ -253,7 +256,7 @@ func (s *Service) Erase(ctx context.Context, key string, ref PersonRef, reason s
 	if err != nil {
 		return nil, err
 	}
-	s.Wake.Publish(touched...)
+	s.Wake.Publish(append(touched, ErasedTopic)...)
 	return receipt, nil
 }
 
