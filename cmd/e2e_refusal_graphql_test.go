@@ -118,7 +118,7 @@ func (f *refused) graphQL(t *testing.T) {
 		"a very long id":       {map[string]any{"profileIds": []string{strings.Repeat("a", 1000)}}, "InvalidInput", "INVALID_INPUT", []string{"profileIds", "0"}},
 		"no idempotency key":   {map[string]any{"idempotencyKey": ""}, "InvalidInput", "INVALID_INPUT", []string{"idempotencyKey"}},
 		"a bad key":            {map[string]any{"idempotencyKey": "a b"}, "InvalidInput", "INVALID_INPUT", []string{"idempotencyKey"}},
-		"too few credits":      {map[string]any{"profileIds": ids(3), "maxCredits": 2}, "LimitExceeded", "LIMIT_EXCEEDED", []string{"maxCredits"}},
+		"too few credits":      {map[string]any{"profileIds": f.people.pick(t, "ada-lindqvist", "noor-haddad", "freja-dahl"), "maxCredits": 2}, "LimitExceeded", "LIMIT_EXCEEDED", []string{"maxCredits"}},
 		"negative credits":     {map[string]any{"maxCredits": -1}, "InvalidInput", "INVALID_INPUT", []string{"maxCredits"}},
 		"a very long label":    {map[string]any{"label": strings.Repeat("l", 1000)}, "InvalidInput", "INVALID_INPUT", []string{"label"}},
 		"an unknown webhook":   {map[string]any{"webhookId": unknownUUID}, "NotFound", "NOT_FOUND", []string{"webhookId"}},
