@@ -249,7 +249,21 @@ func TestKilledUnderSubscriptions(t *testing.T) {
 		me.poll(t, id)
 	}
 	all.finish(me.lengths(t, runs))
-	me.expectBalance(t, 50, 0)
+	captured := 0
+	for _, id := range runs {
+		r := me.results(t, id)
+		r.expectPaid(t)
+		captured += r.Credits.Captured
+	}
+	me.expectBalance(t, 100-captured, 0)
+}
+
+// expectPaid looks that what succeeded was paid, once each, and nothing is held any more.
+func (r *run) expectPaid(t *testing.T) {
+	t.Helper()
+	if r.Credits.Held != 0 || r.Credits.Captured != r.Progress["enriched"]+r.Progress["partial"] {
+		t.Errorf("credits %+v for %v", r.Credits, r.Progress)
+	}
 }
 
 // TestRollingRestart replaces two servers one after the other while runs are in
@@ -302,9 +316,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	hook.one(t).expect(t, secret, "enrich.completed", final.body)
 	r := me.results(t, run)
-	if r.Credits.Held != 0 || r.Credits.Captured != r.Progress["enriched"]+r.Progress["partial"] {
-		t.Errorf("credits %+v for %v", r.Credits, r.Progress)
-	}
+	r.expectPaid(t)
 	me.expectBalance(t, 100-r.Credits.Captured, 0)
 }
 
