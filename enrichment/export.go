@@ -3,11 +3,13 @@ package enrichment
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/enrichd/enrichd/enrichment/pipeline"
 	"github.com/enrichd/enrichd/internal/access"
+	"github.com/enrichd/enrichd/internal/fault"
 )
 
 // export is the answer to an access request, as JSON.
@@ -73,6 +75,9 @@ func (s *Service) Export(ctx context.Context, ref PersonRef) (json.RawMessage, e
 	}
 	company := access.From(ctx).Company.ID
 	who, err := s.person(ctx, s.DB, company, ref)
+	if errors.As(err, new(fault.NotFound)) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func (s *Service) person(ctx context.Context, db bun.IDB, companyID string, r Pe
 				Head: fault.Head{Message: "no such profile", Field: []string{"person", "profileId"}}, Type: "Profile", ID: *r.ProfileID,
 			}
 		}
-		d.out = p.PersonDigests
+		d.out = p.own(s.Box)
 	case r.ExternalID != nil:
 		d.add("external", strings.TrimSpace(*r.ExternalID))
 	default:
@@ -87,7 +87,7 @@ func (s *Service) person(ctx context.Context, db bun.IDB, companyID string, r Pe
 		all[string(digest)] = digest
 	}
 	for _, p := range profiles {
-		for _, digest := range p.PersonDigests {
+		for _, digest := range p.own(s.Box) {
 			all[string(digest)] = digest
 		}
 	}

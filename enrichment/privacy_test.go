@@ -275,6 +275,23 @@ func TestSuppress(t *testing.T) {
 		}
 	})
 
+	t.Run("takes a shared mailbox for its person only when the objection names it", func(t *testing.T) {
+		shared := []string{"info@office.test"}
+		eva := h.one(ctx, "eva", ProfileInput{ExternalID: "eva", Name: "Eva Ek", Emails: shared})
+		fia := h.one(ctx, "fia", ProfileInput{ExternalID: "fia", Name: "Fia Falk", Emails: shared})
+		suppressed := func(id string) bool {
+			p, err := h.Profile(ctx, id)
+			must(t, err)
+			return p.Suppressed
+		}
+		if _, n, err := h.Suppress(ctx, PersonRef{ProfileID: &eva.ID}, "by phone"); err != nil || n != 1 || !suppressed(eva.ID) || suppressed(fia.ID) {
+			t.Errorf("%d, %v", n, err)
+		}
+		if _, n, err := h.Suppress(ctx, PersonRef{Email: &shared[0]}, "by phone"); err != nil || n != 2 || !suppressed(fia.ID) {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
+
 	t.Run("does not know profiles of others, and wants exactly one name", func(t *testing.T) {
 		for name, ref := range map[string]PersonRef{
 			"unknown": {ProfileID: ptr("prof_nobody")}, "none": {}, "two": {ProfileID: ptr("a"), Email: ptr("a@b.test")}, "no address": {Email: ptr("nobody")},
@@ -311,6 +328,9 @@ func TestExport(t *testing.T) {
 		}
 	})
 	t.Run("is nothing when nothing is held", func(t *testing.T) {
+		if b, err := h.Export(ctx, PersonRef{ProfileID: ptr("prof_nobody")}); b != nil || err != nil {
+			t.Errorf("%s, %v", b, err)
+		}
 		if b, err := h.Export(ctx, PersonRef{Email: ptr("stranger@acme.test")}); b != nil || err != nil {
 			t.Errorf("%s, %v", b, err)
 		}

@@ -56,10 +56,10 @@ func filterRuns(q *bun.SelectQuery, companyID string, test bool, f RunFilter, or
 		q = q.Where("r.label = ?", *f.Label)
 	}
 	if f.CreatedAfter != nil { // the id as well, because the list is indexed by it
-		q = q.Where("r.created_at >= ?0 AND r.id >= run_id_floor(?0::timestamptz - interval '1 minute')", *f.CreatedAfter)
+		q = q.Where("r.created_at >= ?0 AND r.id >= run_id_floor(greatest(?0::timestamptz - interval '1 minute', 'epoch'))", *f.CreatedAfter)
 	}
 	if f.CreatedBefore != nil {
-		q = q.Where("r.created_at < ?0 AND r.id < run_id_floor(?0::timestamptz + interval '1 minute')", *f.CreatedBefore)
+		q = q.Where("r.created_at < ?0 AND r.id < run_id_floor(greatest(?0::timestamptz + interval '1 minute', 'epoch'))", *f.CreatedBefore)
 	}
 	return q
 }

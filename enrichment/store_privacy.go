@@ -21,8 +21,11 @@ func (s Store) holders(ctx context.Context, db bun.IDB, companyID string, digest
 	}
 	list := pgdialect.Array(digests)
 	ps, err = s.profiles(ctx, db, companyID, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where(`(p.person_digests && ?0::bytea[] OR p.id IN (SELECT rp.profile_id FROM run_profiles AS rp
-			WHERE rp.company_id = ?1 AND rp.person_digests && ?0::bytea[] AND rp.person_digests <> '{}'))`, list, companyID).OrderExpr("p.id")
+		return q.Where(`p.id IN (
+			SELECT o.id FROM profiles AS o WHERE o.company_id = ?1 AND o.person_digests && ?0::bytea[]
+			UNION
+			SELECT rp.profile_id FROM run_profiles AS rp
+			 WHERE rp.company_id = ?1 AND rp.person_digests && ?0::bytea[] AND rp.person_digests <> '{}')`, list, companyID).OrderExpr("p.id")
 	})
 	if err != nil || len(ps) == 0 {
 		return ps, nil, err

@@ -60,7 +60,9 @@ func (PersonSuppressed) Code() fault.Code { return fault.CodePersonSuppressed }
 type digester struct {
 	box     *seal.Box
 	company string
-	out     [][]byte
+	// strict leaves out what several people may share, even where an objection can name it: for what one person's objection extends to.
+	strict bool
+	out    [][]byte
 }
 
 func (d *digester) add(kind string, parts ...string) {
@@ -72,7 +74,8 @@ func (d *digester) add(kind string, parts ...string) {
 
 // identified adds what names a person by itself (an address, an account, a home
 // page below a site) and, with the name, what many people share: a site's front
-// page, a deep link, the domain of an employer's mail. A name alone never counts.
+// page, a deep link, the domain of an employer's mail. A name alone never
+// counts. A shared mailbox counts by itself only when an objection names it.
 func (d *digester) identified(name string, ids []pipeline.Identifier) {
 	name = nameKey(name)
 	with := func(kind, value string) {
@@ -89,7 +92,8 @@ func (d *digester) identified(name string, ids []pipeline.Identifier) {
 			}
 			if a.Shared() {
 				with("email", addressKey(a))
-			} else {
+			}
+			if !a.Shared() || !d.strict {
 				d.add("email", addressKey(a))
 			}
 			if !a.Public() {
@@ -136,6 +140,14 @@ func personDigests(box *seal.Box, companyID, externalID, name string, ids []pipe
 	d := digester{box: box, company: companyID}
 	d.add("external", externalID)
 	d.identified(name, ids)
+	return d.out
+}
+
+// own are the digests that belong to this one person: what an objection to the profile extends to.
+func (p *Profile) own(box *seal.Box) [][]byte {
+	d := digester{box: box, company: p.CompanyID, strict: true}
+	d.add("external", p.ExternalID)
+	d.identified(p.Name, identifiers(p.Links, p.Emails))
 	return d.out
 }
 

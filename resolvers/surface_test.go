@@ -46,13 +46,14 @@ func TestRuns(t *testing.T) {
 
 	t.Run("are filtered, ordered and counted", func(t *testing.T) {
 		for args, want := range map[string][]string{
-			`first: 10`:                                                  {open.ID, done.ID},
-			`first: 10, orderBy: OLDEST`:                                 {done.ID, open.ID},
-			`first: 10, orderBy: RECENTLY_FINISHED`:                      {done.ID},
-			`first: 10, filter: {status: [QUEUED, RUNNING]}`:             {open.ID},
-			`first: 10, filter: {label: "open"}`:                         {open.ID},
-			`first: 10, filter: {label: "ope"}`:                          nil,
-			`first: 10, filter: {createdBefore: "2020-01-01T00:00:00Z"}`: nil,
+			`first: 10`:                                      {open.ID, done.ID},
+			`first: 10, orderBy: OLDEST`:                     {done.ID, open.ID},
+			`first: 10, orderBy: RECENTLY_FINISHED`:          {done.ID},
+			`first: 10, filter: {status: [QUEUED, RUNNING]}`: {open.ID},
+			`first: 10, filter: {label: "open"}`:             {open.ID},
+			`first: 10, filter: {label: "ope"}`:              nil,
+			`first: 10, filter: {createdAfter: "0001-01-01T00:00:00Z", createdBefore: "9999-12-31T00:00:00Z"}`:                    {open.ID, done.ID},
+			`first: 10, filter: {createdBefore: "2020-01-01T00:00:00Z"}`:                                                          nil,
 			`first: 10, filter: {createdAfter: "2020-01-01T00:00:00Z", createdBefore: "2100-01-01T00:00:00Z", status: COMPLETED}`: {done.ID},
 		} {
 			got := runs(args).EnrichmentRuns
