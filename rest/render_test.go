@@ -103,7 +103,7 @@ func TestRenderHTML(t *testing.T) {
 	c.call("POST", "/sourcing/render-html", `{"profileIds":["a\u0000"],"theme":null}`).golden(t, "render-400-nul")
 }
 
-// TestCardPage writes the cards into one page for a person, or a browser, to look at.
+// TestCardPage writes the cards, and the reference, into pages for a person, or a browser, to look at.
 func TestCardPage(t *testing.T) {
 	dir := os.Getenv("ENRICHD_TEST_CARDS")
 	if dir == "" {
@@ -119,4 +119,5 @@ func TestCardPage(t *testing.T) {
 		}
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "cards.html"), []byte(page.String()), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "docs.html"), theReference().page, 0o644))
 }

@@ -345,3 +345,35 @@ func TestLimits(t *testing.T) {
 		r.golden(t, "429-bad-keys")
 	})
 }
+
+// TestOrder puts two faults into each request and expects the one that the
+// contract checks first: 401, 403, company, 429, 400, replay, webhook, 402.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	c := h.tenant(2)
+	const path = "/sourcing/enrich"
+	unscoped := []access.Scope{access.BillingRead}
+	revoked := h.keyOf(&c.company, access.NewKey{Scopes: unscoped})
+	_, err := h.Access.Revoke(context.Background(), "", revoked.key.ID)
+	must(t, err)
+	revoked.call("POST", path, `{`).expect(t, 401, "INVALID_API_KEY")
+	h.keyOf(&c.company, access.NewKey{Scopes: unscoped, Manages: []string{c.company.ID}}).call("POST", path, `{`).expect(t, 403, "INSUFFICIENT_PERMISSIONS")
+	ats := h.limited(&c.company, access.Limits{PerMinute: 1, PerHour: 1, Burst: 1}, access.NewKey{Manages: []string{c.company.ID}})
+	ats.call("POST", path+"?companyId="+c.company.ID, `{`).expect(t, 400, "VALIDATION_ERROR")
+	ats.call("POST", path, `{}`).expect(t, 400, "VALIDATION_ERROR") // the company, though the limit is reached
+	ats.call("POST", path+"?companyId="+unknownUUID, `{`).expect(t, 403, "RESOURCE_ACCESS_DENIED")
+	ats.call("POST", path+"?companyId="+c.company.ID, `{`).expect(t, 429, "RATE_LIMIT_EXCEEDED")
+
+	jane := c.person("Jane Smith")
+	hook, _ := c.hook("https://hooks.example.com/in", `["ENRICH_COMPLETED"]`)
+	body := fmt.Sprintf(`{"profileIds":[%q],"webhookId":%q}`, jane, hook)
+	c.call("POST", path, body, "Idempotency-Key", "k").expect(t, 202, "")
+	c.call("POST", path, `{"profileIds":[]}`, "Idempotency-Key", "k").expect(t, 400, "VALIDATION_ERROR")
+	c.call("DELETE", "/webhooks/"+hook, "").expect(t, 204, "")
+	c.call("POST", path, body, "Idempotency-Key", "k").expect(t, 202, "") // a replay, though the webhook is gone
+	c.call("POST", path, fmt.Sprintf(`{"profileIds":[%q,"b"],"webhookId":%q}`, jane, hook), "Idempotency-Key", "k").expect(t, 422, "IDEMPOTENCY_KEY_REUSED")
+	c.call("POST", path, fmt.Sprintf(`{"profileIds":["a","b","c"],"webhookId":%q}`, hook)).expect(t, 404, "RESOURCE_NOT_FOUND")
+	c.call("POST", path, `{"profileIds":["a","b","c"]}`, "Idempotency-Key", "poor").expect(t, 402, "INSUFFICIENT_CREDITS")
+	c.call("POST", path, `{"profileIds":["a"]}`, "Idempotency-Key", "poor").expect(t, 202, "") // a refusal leaves the key free
+}
