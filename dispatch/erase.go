@@ -18,15 +18,20 @@ func (s *Service) Erase(ctx context.Context, tx bun.Tx, companyID string, runIDs
 	return s.store.erase(ctx, tx, companyID, runIDs)
 }
 
+// erase takes two statements: an attempt that is being recorded holds its
+// delivery's row, and what it writes is seen only by a statement that begins afterwards.
 func (store) erase(ctx context.Context, db bun.IDB, companyID string, runIDs []string) error {
-	_, err := db.NewRaw(`
-		WITH gone AS (
-			UPDATE deliveries AS d SET body = NULL
-			  FROM dispatch_events AS e
-			 WHERE e.id = d.event_id AND e.company_id = ?0 AND d.company_id = ?0 AND e.run_id IN (?1) AND d.body IS NOT NULL
-			RETURNING d.id)
-		UPDATE delivery_attempts AS a SET response_body = NULL, response_headers = NULL, response_sha256 = NULL
-		  FROM gone WHERE a.delivery_id = gone.id`, companyID, bun.List(runIDs)).Exec(ctx)
+	var gone []string
+	err := db.NewRaw(`
+		UPDATE deliveries AS d SET body = NULL
+		  FROM dispatch_events AS e
+		 WHERE e.id = d.event_id AND e.company_id = ?0 AND d.company_id = ?0 AND e.run_id IN (?1)
+		RETURNING d.id`, companyID, bun.List(runIDs)).Scan(ctx, &gone)
+	if err == nil && len(gone) > 0 {
+		_, err = db.NewRaw(`
+			UPDATE delivery_attempts SET response_body = NULL, response_headers = NULL, response_sha256 = NULL
+			 WHERE delivery_id IN (?)`, bun.List(gone)).Exec(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("erase deliveries of company %s: %w", companyID, err)
 	}

@@ -156,12 +156,13 @@ var recordSQL = pg.Named(`
 		       next_attempt_at = CASE WHEN :status = 'RETRYING' THEN now() + make_interval(secs => :delay) END,
 		       completed_at = CASE WHEN :status <> 'RETRYING' THEN now() END
 		 WHERE d.id = :delivery AND d.lease_id = :lease AND d.status IN `+open+`
-		RETURNING d.webhook_id, d.manual),
+		RETURNING d.webhook_id, d.manual, d.body IS NULL AS erased), -- an answer may say back what was erased while it came
 	logged AS (
 		INSERT INTO delivery_attempts (delivery_id, number, started_at, dns_millis, connect_millis, tls_millis, first_byte_millis,
 		       duration_millis, remote_ip, status_code, error_class, response_headers, response_body, response_sha256, truncated, manual, secret_ids)
 		SELECT :delivery, :number::integer, :started::timestamptz, :dns::integer, :connect::integer, :tls::integer, :first_byte::integer,
-		       :duration::integer, :ip::text, :code::integer, :error::text, :headers::jsonb, :body::bytea, :sha::bytea, :truncated::boolean, done.manual, :secrets::text[]
+		       :duration::integer, :ip::text, :code::integer, :error::text, CASE WHEN NOT done.erased THEN :headers::jsonb END,
+		       CASE WHEN NOT done.erased THEN :body::bytea END, CASE WHEN NOT done.erased THEN :sha::bytea END, :truncated::boolean, done.manual, :secrets::text[]
 		  FROM done),
 	locked AS (
 		SELECT w.id, w.circuit_state AS was, w.circuit_opens AS opens, w.enabled,
