@@ -143,14 +143,20 @@ func (s *api) operated(ctx context.Context, o graph.Observation) {
 	attrs := []slog.Attr{slog.String("graphql_outcome", o.Outcome), slog.Int64("graphql_cost", o.Cost)}
 	if o.Type != "" {
 		attrs = append(attrs, slog.String("graphql_type", o.Type), slog.String("graphql_name", name))
-		spans.Name(ctx, o.Type)
-		spans.Note(ctx, slog.String("graphql.operation.type", o.Type), slog.String("graphql.operation.name", name))
 	}
 	if o.Code != "" {
 		attrs = append(attrs, slog.String("graphql_code", o.Code))
 	}
+	about := []slog.Attr{slog.String("graphql.operation.type", o.Type), slog.String("graphql.operation.name", name), slog.String("graphql.outcome", o.Outcome)}
 	if trail.Add(ctx, attrs...) {
+		if o.Type != "" {
+			spans.Name(ctx, o.Type)
+		}
+		spans.Note(ctx, about...)
 		return
+	}
+	if o.Type != "" {
+		spans.Past(ctx, o.Type, o.Took, about...)
 	}
 	attrs = append(attrs, slog.String("request_id", graph.RequestID(ctx)), slog.Float64("millis", millis(o.Took)))
 	if p := access.From(ctx); p != nil {

@@ -57,6 +57,13 @@ func Begin(ctx context.Context, name string, attrs ...slog.Attr) (_ context.Cont
 	}
 }
 
+// Past writes the span of what has taken the time until now.
+func Past(ctx context.Context, name string, took time.Duration, attrs ...slog.Attr) {
+	ctx, span := otel.Tracer(scope).Start(ctx, name, trace.WithTimestamp(time.Now().Add(-took)))
+	Note(ctx, attrs...)
+	span.End()
+}
+
 // Note adds attributes to ctx's span.
 func Note(ctx context.Context, attrs ...slog.Attr) {
 	span := trace.SpanFromContext(ctx)
