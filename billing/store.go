@@ -74,14 +74,14 @@ func lockAccounts(ctx context.Context, tx bun.Tx, companyIDs []string) ([]watche
 	err := tx.NewRaw(watchedSQL+`
 		 WHERE a.company_id IN (?)
 		 ORDER BY a.id
-		   FOR UPDATE OF a`, bun.In(companyIDs)).Scan(ctx, &rows)
+		   FOR UPDATE OF a`, bun.List(companyIDs)).Scan(ctx, &rows)
 	return rows, err
 }
 
 // watchedOf is lockAccounts by id, without a lock.
 func watchedOf(ctx context.Context, tx bun.Tx, ids []string) ([]watched, error) {
 	var rows []watched
-	err := tx.NewRaw(watchedSQL+" WHERE a.id IN (?) ORDER BY a.id", bun.In(ids)).Scan(ctx, &rows)
+	err := tx.NewRaw(watchedSQL+" WHERE a.id IN (?) ORDER BY a.id", bun.List(ids)).Scan(ctx, &rows)
 	return rows, err
 }
 
@@ -116,7 +116,7 @@ func entriesBefore(ctx context.Context, db bun.IDB, accountID string, before int
 		q.Where("seq < ?", before)
 	}
 	if len(f.Kinds) > 0 {
-		q.Where("kind IN (?)", bun.In(f.Kinds))
+		q.Where("kind IN (?)", bun.List(f.Kinds))
 	}
 	if f.RunID != nil {
 		q.Where("run_id = ?", *f.RunID)

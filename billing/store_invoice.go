@@ -61,7 +61,7 @@ func storedLines(ctx context.Context, db bun.IDB, invoices ...*Invoice) error {
 		ids[n], byID[i.ID], i.Lines = i.ID, i, []*InvoiceLine{}
 	}
 	var lines []*InvoiceLine
-	err := db.NewSelect().Model(&lines).ColumnExpr("l.*").Where("l.invoice_id IN (?)", bun.In(ids)).OrderExpr("l.invoice_id, l.position").Scan(ctx)
+	err := db.NewSelect().Model(&lines).ColumnExpr("l.*").Where("l.invoice_id IN (?)", bun.List(ids)).OrderExpr("l.invoice_id, l.position").Scan(ctx)
 	for _, line := range lines {
 		i := byID[line.InvoiceID]
 		line.Currency = i.Currency

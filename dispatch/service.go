@@ -348,15 +348,6 @@ func asking(ctx context.Context) (*access.Principal, error) {
 	return nil, errors.New("dispatch: no principal in context")
 }
 
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // wakeCompany tells readers of a company's activity that there is more.
 func (s *Service) wakeCompany(companyID string) {
 	if s.Wake != nil {

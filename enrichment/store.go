@@ -290,7 +290,7 @@ func (Store) jobs(ctx context.Context, db bun.IDB, runID string, of []*RunProfil
 	err := db.NewRaw(`SELECT j.id FROM river_job AS j
 		 WHERE j.kind = ? AND j.state IN ('available', 'running', 'retryable', 'scheduled', 'pending')
 		   AND j.args @> jsonb_build_object('run', ?::text) AND j.args ->> 'profile' IN (?) ORDER BY j.id`,
-		ProfileArgs{}.Kind(), runID, bun.In(profiles)).Scan(ctx, &ids)
+		ProfileArgs{}.Kind(), runID, bun.List(profiles)).Scan(ctx, &ids)
 	if err != nil {
 		return nil, fmt.Errorf("look for the jobs of %s: %w", runID, err)
 	}

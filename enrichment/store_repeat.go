@@ -24,7 +24,7 @@ func (Store) repeats(ctx context.Context, tx bun.Tx, companyID string, profileID
 				 ORDER BY rp.finished_at DESC
 				 LIMIT 1) AS n
 		 WHERE p.company_id = ? AND p.id IN (?) AND n.fingerprint = p.fingerprint AND n.candidate IS NOT NULL
-		   AND n.finished_at > now() - make_interval(days => ?)`, companyID, bun.In(profileIDs), days).Scan(ctx, &rows)
+		   AND n.finished_at > now() - make_interval(days => ?)`, companyID, bun.List(profileIDs), days).Scan(ctx, &rows)
 	if err != nil {
 		return nil, fmt.Errorf("look for repeats: %w", err)
 	}

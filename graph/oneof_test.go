@@ -14,7 +14,7 @@ func TestOneOf(t *testing.T) {
 		input One @oneOf { a: Int b: String deep: Deep }
 		input Deep { ones: [One!] }
 		type Query { f(one: One, deep: Deep): Int }`})
-	doc, errs := gqlparser.LoadQuery(schema, `query($one: One, $deep: Deep) { f(one: $one, deep: $deep) }`)
+	doc, errs := gqlparser.LoadQueryWithRules(schema, `query($one: One, $deep: Deep) { f(one: $one, deep: $deep) }`, nil)
 	if errs != nil {
 		t.Fatal(errs)
 	}

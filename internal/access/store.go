@@ -30,7 +30,7 @@ func (st Store) principal(ctx context.Context, db bun.IDB, digests []peppered) (
 	err := db.NewSelect().Model(&row).ColumnExpr("k.*").
 		ColumnExpr("co.name AS company_name, co.plan AS company_plan, co.repeat_window_days AS company_repeat").
 		ColumnExpr("co.limits AS company_limits, co.created_at AS company_since").
-		Join("JOIN companies AS co ON co.id = k.company_id").Where("k.digest IN (?)", bun.In(under)).Limit(1).Scan(ctx)
+		Join("JOIN companies AS co ON co.id = k.company_id").Where("k.digest IN (?)", bun.List(under)).Limit(1).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -90,7 +90,7 @@ func (Store) holding(ctx context.Context, db bun.IDB, ids []string) ([]string, e
 	if len(ids) == 0 {
 		return holding, nil
 	}
-	err := db.NewSelect().Model((*Key)(nil)).Column("id").Where("k.id IN (?)", bun.In(ids)).
+	err := db.NewSelect().Model((*Key)(nil)).Column("id").Where("k.id IN (?)", bun.List(ids)).
 		Where("k.revoked_at IS NULL AND k.suspended_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())").Scan(ctx, &holding)
 	if err != nil {
 		return nil, fmt.Errorf("look at %d keys: %w", len(ids), err)
