@@ -193,26 +193,6 @@ func (c *crowd) finish(lengths map[string]int) {
 	}
 }
 
-// lengths asks how many events each run has.
-func (c caller) lengths(t *testing.T, runs []string) map[string]int {
-	t.Helper()
-	out := map[string]int{}
-	for _, id := range runs {
-		var answer struct {
-			EnrichmentRun struct {
-				LastSequence int
-				Status       string
-			}
-		}
-		c.ask(t, `query($run: ID!) { enrichmentRun(requestId: $run) { lastSequence status } }`, map[string]any{"run": id}, &answer)
-		if answer.EnrichmentRun.Status != "COMPLETED" {
-			t.Errorf("run %s is %s", id, answer.EnrichmentRun.Status)
-		}
-		out[id] = answer.EnrichmentRun.LastSequence
-	}
-	return out
-}
-
 // TestKilledUnderSubscriptions kills the server, twice, under a thousand live
 // subscriptions to runs in flight. Every client must end with every event, once.
 func TestKilledUnderSubscriptions(t *testing.T) {
@@ -221,19 +201,21 @@ func TestKilledUnderSubscriptions(t *testing.T) {
 	behave(w.web, sandbox.Normal, quick...)
 	behave(w.web, sandbox.Hanging, held...)
 	n := w.serve(t, "ENRICHD_SOURCES=site", "ENRICHD_RATE_LIMITS=false")
-	me := w.tenant(t, n, 100)
-	people := w.importAll(t, me.company)
+	companies := []*tenant{w.tenant(t, n, 100), w.tenant(t, n, 100)} // one may have a thousand sockets, and the test wants a few itself
 	all := newCrowd(t)
-	for range 1000 {
-		all.add(&follower{caller: me.caller, urls: []string{n.url}})
+	for i := range 1000 {
+		all.add(&follower{caller: companies[i%2].caller, urls: []string{n.url}})
 	}
 	all.start()
-	var runs []string
-	for range 5 {
-		runs = append(runs, me.started(t, people.pick(t, inFlight...), ""))
+	runs := map[*tenant][]string{}
+	for _, me := range companies {
+		people := w.importAll(t, me.company)
+		for range 3 {
+			runs[me] = append(runs[me], me.started(t, people.pick(t, inFlight...), ""))
+		}
 	}
 	for i, f := range all.clients {
-		f.run = runs[i%len(runs)]
+		f.run = runs[companies[i%2]][i/2%3]
 	}
 	all.open()
 	all.until("everybody hears", func(f *follower) bool { return f.last.Load() > 0 })
@@ -253,17 +235,19 @@ func TestKilledUnderSubscriptions(t *testing.T) {
 
 	behave(w.web, sandbox.Normal, held...)
 	w.serve(t, "ENRICHD_SOURCES=site", "ENRICHD_RATE_LIMITS=false", n.addr())
-	for _, id := range runs {
-		me.poll(t, id)
+	lengths := map[string]int{}
+	for _, me := range companies {
+		captured := 0
+		for _, id := range runs[me] {
+			me.poll(t, id)
+			r := me.results(t, id)
+			r.expectPaid(t)
+			lengths[id] = r.LastSequence
+			captured += r.Credits.Captured
+		}
+		me.expectBalance(t, 100-captured, 0)
 	}
-	all.finish(me.lengths(t, runs))
-	captured := 0
-	for _, id := range runs {
-		r := me.results(t, id)
-		r.expectPaid(t)
-		captured += r.Credits.Captured
-	}
-	me.expectBalance(t, 100-captured, 0)
+	all.finish(lengths)
 }
 
 // expectPaid looks that what succeeded was paid, once each, and nothing is held any more.
@@ -311,7 +295,9 @@ func TestRollingRestart(t *testing.T) {
 		nodes[i] = w.serve(t, append(settings, old.addr())...)
 	}
 	final, _ := me.poll(t, run)
-	all.finish(me.lengths(t, []string{run}))
+	r := me.results(t, run)
+	r.expectPaid(t)
+	all.finish(map[string]int{run: r.LastSequence})
 	if asked, failed := asking.stop(); len(failed) > 0 || asked < 50 {
 		t.Errorf("%d requests, of which %d failed: %v", asked, len(failed), failed[:min(len(failed), 3)])
 	}
@@ -323,8 +309,6 @@ func TestRollingRestart(t *testing.T) {
 		}
 	}
 	hook.one(t).expect(t, secret, "enrich.completed", final.body)
-	r := me.results(t, run)
-	r.expectPaid(t)
 	me.expectBalance(t, 100-r.Credits.Captured, 0)
 }
 
