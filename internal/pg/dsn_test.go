@@ -198,3 +198,16 @@ func TestAdvisoryLock(t *testing.T) {
 	}
 	again()
 }
+
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	const remote = "postgres://u:p@db.example/x?sslmode=require"
+	if _, err := pg.Connect(t.Context(), remote); err == nil || !strings.Contains(err.Error(), "would not be verified") {
+		t.Errorf("a connection of its own skips the rule: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // the rule comes first, and is lifted: what is left to fail is the connection itself
+	if _, err := pg.Connect(ctx, remote, pg.AllowInsecure(true)); err == nil || strings.Contains(err.Error(), "would not be verified") {
+		t.Errorf("%v", err)
+	}
+}
