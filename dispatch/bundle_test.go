@@ -182,7 +182,7 @@ func (b *bundle) ended(n int) []*Delivery {
 // until waits for the deliveries to be as wanted.
 func (b *bundle) until(wanted func([]*Delivery) bool) []*Delivery {
 	b.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		rows := b.all()
 		if wanted(rows) {

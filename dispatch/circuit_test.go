@@ -85,7 +85,7 @@ func (b *bundle) kinds() (kinds []ActivityKind) {
 // waitFor waits until done says so.
 func (b *bundle) waitFor(what string, done func() bool) {
 	b.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("waited 30 s for %s\n%s", what, b.logs)
 		}
