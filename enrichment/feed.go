@@ -2,6 +2,7 @@ package enrichment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -147,6 +148,11 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	}
 	rows, err := f.Store.tails(ctx, f.DB, after)
 	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for id := range after {
+			f.dirty[id] = true // the next poll tries again
+		}
 		return err
 	}
 	var woken []func()
@@ -158,6 +164,7 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var grown *tail
+	var broken []error
 	for i := range rows {
 		t := f.runs[rows[i].RunID]
 		if t == nil || rows[i].Sequence != t.last()+1 {
@@ -165,7 +172,8 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		}
 		e, err := rows[i].event()
 		if err != nil {
-			return err
+			broken = append(broken, err) // this run stops here; the others go on
+			continue
 		}
 		t.events = append(t.events, e)
 		t.final = terminal(e)
@@ -184,7 +192,7 @@ func (f *Feed) catchUp(ctx context.Context) error {
 			t.current = true
 		}
 	}
-	return nil
+	return errors.Join(broken...)
 }
 
 func terminal(e Event) bool {

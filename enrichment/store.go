@@ -187,6 +187,15 @@ func (Store) events(ctx context.Context, db bun.IDB, runID string, after, limit 
 	return rows, nil
 }
 
+// holdsEvent reports whether one event of a run is still there.
+func (Store) holdsEvent(ctx context.Context, db bun.IDB, runID string, sequence int) (bool, error) {
+	found, err := db.NewSelect().Model((*eventRow)(nil)).Where("e.run_id = ? AND e.sequence = ?", runID, sequence).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for event %d of %s: %w", sequence, runID, err)
+	}
+	return found, nil
+}
+
 // tails reads the events of many runs, each after its own sequence, in one statement.
 func (Store) tails(ctx context.Context, db bun.IDB, after map[string]int) ([]eventRow, error) {
 	type cursor struct {

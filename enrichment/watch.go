@@ -25,8 +25,8 @@ type Watch struct {
 }
 
 // Watch takes a place in a run's log. after nil: a snapshot first, then what
-// follows it; after n: event n+1 onward. A position beyond the run's last is
-// answered with a snapshot. It returns nil when the caller's company has no such run.
+// follows it; after n: event n+1 onward. A position beyond the run's last, or
+// no longer held, is answered with a snapshot. It returns nil when the caller's company has no such run.
 func (f *Feed) Watch(ctx context.Context, runID string, after *int) (*Watch, error) {
 	p := access.From(ctx)
 	if !ident.IsRun(runID) {
@@ -37,7 +37,14 @@ func (f *Feed) Watch(ctx context.Context, runID string, after *int) (*Watch, err
 		return nil, err
 	}
 	w := &Watch{feed: f, From: run.LastSequence, Until: run.LastSequence}
-	if after == nil || *after > run.LastSequence {
+	here := after != nil && *after <= run.LastSequence
+	if here && *after < run.LastSequence {
+		// Old events are not kept for ever.
+		if here, err = f.Store.holdsEvent(ctx, f.DB, run.ID, max(*after, 0)+1); err != nil {
+			return nil, err
+		}
+	}
+	if !here {
 		w.Snapshot = &RunSnapshot{
 			Head: Head{Sequence: run.LastSequence, OccurredAt: now(), Progress: run.Progress},
 			Run:  run,
