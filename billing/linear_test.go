@@ -91,8 +91,8 @@ func (h *history) call(t testing.TB, client int, s step, f func() error) (ok boo
 	return !out.refused
 }
 
-// TestReserveIsLinearizable lets clients on two nodes reserve, release and
-// capture on one account that is nearly always short, and looks that every
+// TestReserveIsLinearizable lets clients on two nodes reserve, release, capture
+// and grant on one account that is nearly always short, and looks that every
 // answer is one that a single counter could have given at one moment of its call.
 func TestReserveIsLinearizable(t *testing.T) {
 	t.Parallel()
@@ -114,6 +114,12 @@ func TestReserveIsLinearizable(t *testing.T) {
 				var held []string
 				for i := range calls {
 					switch {
+					case i == 10 && client%2 == 1: // credits come in while others take them
+						n := 1 + dice.Int64N(4)
+						h.call(t, client, step{"grant", n}, func() error {
+							_, _, err := b.Grant(context.Background(), billing.Grant{CompanyID: company, Credits: n, Kind: billing.KindGrant, Key: fmt.Sprintf("grant-%d", client)})
+							return err
+						})
 					case len(held) > 0 && dice.IntN(2) == 0:
 						run := held[0]
 						held = held[1:]

@@ -3,6 +3,7 @@ package billing_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/enrichd/enrichd/billing"
@@ -129,6 +130,11 @@ func TestProve(t *testing.T) {
 			}
 			if !found {
 				t.Errorf("%s: %+v", test.name, p.Findings)
+			}
+			// The audit in SQL sees it too, except for the chain, which is Go's alone.
+			rows, err := b.Audit(ctx, b.DB)
+			if err != nil || len(rows) == 0 && !strings.Contains(test.name, "chain") {
+				t.Errorf("%s: the audit in SQL finds nothing: %v", test.name, err)
 			}
 			b.exec(test.undo, args)
 		}

@@ -47,9 +47,14 @@ func accountByID(ctx context.Context, db bun.IDB, id string) (*standing, error) 
 	return scanAccount(ctx, db.NewRaw(accountSQL+" WHERE a.id = ?", id))
 }
 
-// lockAccount is accountOf that also locks the row until the end of the transaction.
+// lockAccount is accountOf that also locks the row until the end of the
+// transaction. The lock is a statement of its own: one that waits for it has read
+// the clock before, and would take the account to stand at a time that it has passed.
 func lockAccount(ctx context.Context, tx bun.Tx, companyID string) (*standing, error) {
-	return scanAccount(ctx, tx.NewRaw(accountSQL+" WHERE a.company_id = ? FOR UPDATE OF a", companyID))
+	if _, err := tx.NewRaw("SELECT FROM billing_accounts WHERE company_id = ? FOR UPDATE", companyID).Exec(ctx); err != nil {
+		return nil, err
+	}
+	return accountOf(ctx, tx, companyID)
 }
 
 const accountSQL = `
