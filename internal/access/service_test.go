@@ -87,9 +87,19 @@ func TestKeyLife(t *testing.T) {
 			if p, err := node.Authenticate(t.Context(), token, home); err != nil || p.Company.ID != c.ID || p.Key.ID != k.ID {
 				t.Fatal(p, err)
 			}
-			ctx, count := pg.CountStatements(t.Context())
-			if _, err := node.Authenticate(ctx, token, home); err != nil || count.N() != 0 {
-				t.Fatalf("%d round trips, %v", count.N(), err)
+			// The announcement of any other key (the tests beside this one revoke theirs) keeps a reading out of the cache.
+			trips := 0
+			for range 20 {
+				ctx, count := pg.CountStatements(t.Context())
+				if _, err := node.Authenticate(ctx, token, home); err != nil {
+					t.Fatal(err)
+				}
+				if trips = count.N(); trips == 0 {
+					break
+				}
+			}
+			if trips != 0 {
+				t.Fatalf("%d round trips", trips)
 			}
 		}
 		if _, err := b.Revoke(t.Context(), c.ID, k.ID); err != nil {
