@@ -11,9 +11,9 @@ import (
 	"github.com/enrichd/enrichd/internal/pg"
 )
 
-// An invoice is cut by number, not by clock. The account is locked, and what
-// moves it next is dated at or after the end of the period; so the entries dated
-// before that end are complete, and their numbers are the window.
+// An invoice is cut by number, not by clock. Once the account has been locked
+// after the end of the period, whatever moves it later is dated at or after that
+// end; so the entries dated before it are complete, and their numbers are the window.
 
 // Closed is what CloseDue did.
 type Closed struct {
@@ -63,61 +63,100 @@ func (l *Ledger) CloseCompany(ctx context.Context, companyID string) (Closed, er
 	return done, err
 }
 
-// closeAccount closes the ended periods of one account.
+// closeAccount closes the ended periods of one account. What was used is summed up
+// between two short transactions, not under the lock: the first sees to it that
+// whatever moves the account later is dated after the end, so that the sum cannot
+// change any more; the second writes it, unless another node has.
 func (l *Ledger) closeAccount(ctx context.Context, accountID string, done *Closed) error {
 	for {
-		var i *Invoice
-		due := false
+		var ended *standing
 		err := pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {
 			a, err := l.lockByID(ctx, tx, accountID)
 			if err != nil || a == nil {
 				return err
 			}
-			if due = a.due(); due {
-				i, err = l.closePeriod(ctx, tx, a)
+			if a.due() {
+				ended = a
+				err = fence(ctx, tx, &a.Account, a.Now)
 			}
 			if err != nil {
 				return err
 			}
 			return l.tellLow(ctx, tx, a)
 		})
-		switch {
-		case err != nil:
-			return fmt.Errorf("close a period of %s: %w", accountID, err)
-		case !due:
+		if err == nil && ended == nil {
 			return nil
-		case i == nil:
-			done.Empty++
-		default:
-			done.Invoices = append(done.Invoices, i)
-			if i.Number != nil {
-				done.Numbered = append(done.Numbered, i.ID)
-			}
+		}
+		if err == nil {
+			err = l.closeFenced(ctx, ended, done)
+		}
+		if err != nil {
+			return fmt.Errorf("close a period of %s: %w", accountID, err)
 		}
 	}
+}
+
+// closeFenced closes the first open period of an account, which has ended and is
+// fenced, unless another node was quicker.
+func (l *Ledger) closeFenced(ctx context.Context, ended *standing, done *Closed) error {
+	var i *Invoice
+	err := pg.Snapshot(ctx, l.DB, func(ctx context.Context, tx bun.Tx) (err error) {
+		i, err = draw(ctx, tx, &ended.Account)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	written := false
+	err = pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {
+		a, err := l.lockByID(ctx, tx, ended.ID)
+		if err != nil || a == nil || !a.NextPeriodStart.Equal(i.PeriodStart) || !a.NextPeriodEnd.Equal(i.PeriodEnd) {
+			return err
+		}
+		written = true
+		if err := l.write(ctx, tx, a, i); err != nil {
+			return err
+		}
+		return l.tellLow(ctx, tx, a)
+	})
+	switch {
+	case err != nil || !written:
+		return err
+	case len(i.Lines) == 0:
+		done.Empty++
+	default:
+		done.Invoices = append(done.Invoices, i)
+		if i.Number != nil {
+			done.Numbered = append(done.Numbered, i.ID)
+		}
+	}
+	return nil
 }
 
 // due reports whether the first period that is not closed has ended.
 func (a *standing) due() bool { return !a.NextPeriodEnd.After(a.Now) }
 
 // closePeriod closes the first open period, which has ended, of an account that
-// is locked and in which nothing is overdue. It returns the invoice, with its
-// number when there is no grace; nil when nothing was used.
-func (l *Ledger) closePeriod(ctx context.Context, tx bun.Tx, a *standing) (*Invoice, error) {
+// is locked and in which nothing is overdue.
+func (l *Ledger) closePeriod(ctx context.Context, tx bun.Tx, a *standing) error {
 	i, err := draw(ctx, tx, &a.Account)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	return l.write(ctx, tx, a, i)
+}
+
+// write closes the period of an invoice that was drawn up, with its number when
+// there is no grace. Without lines there is no document.
+func (l *Ledger) write(ctx context.Context, tx bun.Tx, a *standing, i *Invoice) error {
 	if len(i.Lines) == 0 {
-		return nil, skipPeriod(ctx, tx, &a.Account, a.Now)
+		return skipPeriod(ctx, tx, &a.Account, a.Now)
 	}
-	if err := insertInvoice(ctx, tx, i, a.Now, l.Grace, systemActor); err != nil {
-		return nil, err
-	}
-	if l.Grace <= 0 {
+	err := insertInvoice(ctx, tx, i, a.Now, l.Grace, systemActor)
+	if err == nil && l.Grace <= 0 {
 		err = numberInvoice(ctx, tx, i, a.Now)
 	}
-	return i, err
+	return err
 }
 
 // lockClosed locks the company's account, ends what has expired in it and closes
@@ -126,7 +165,7 @@ func (l *Ledger) lockClosed(ctx context.Context, tx bun.Tx, companyID string) (*
 	a, err := lockCurrent(ctx, tx, companyID)
 	for err == nil && a.due() {
 		was := a.was
-		if _, err = l.closePeriod(ctx, tx, a); err == nil {
+		if err = l.closePeriod(ctx, tx, a); err == nil {
 			a, err = lockCurrent(ctx, tx, companyID)
 		}
 		if a != nil {
@@ -254,10 +293,7 @@ func (l *Ledger) Correct(ctx context.Context, id string) (*Invoice, error) {
 		if err := corrected.price(ctx, tx); err != nil {
 			return err
 		}
-		if err = insertInvoice(ctx, tx, corrected, a.Now, l.Grace, systemActor); err == nil && l.Grace <= 0 {
-			err = numberInvoice(ctx, tx, corrected, a.Now)
-		}
-		return err
+		return l.write(ctx, tx, a, corrected)
 	})
 	return corrected, err
 }

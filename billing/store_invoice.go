@@ -184,6 +184,12 @@ func insertInvoice(ctx context.Context, tx bun.Tx, i *Invoice, at time.Time, gra
 	}).Scan(ctx, &i.Status, &i.ClosedAt, &i.FinaliseAt)
 }
 
+// fence dates a locked account at the moment at which it was seen, so that nothing moves it at an earlier one.
+func fence(ctx context.Context, tx bun.Tx, a *Account, at time.Time) error {
+	_, err := tx.NewRaw(`UPDATE billing_accounts SET last_at = ? WHERE id = ?`, at, a.ID).Exec(ctx)
+	return err
+}
+
 // skipPeriod closes a period in which nothing was captured, without a document.
 func skipPeriod(ctx context.Context, tx bun.Tx, a *Account, at time.Time) error {
 	_, err := tx.NewRaw(`
