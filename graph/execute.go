@@ -115,7 +115,7 @@ func (e *engine) prepare(ctx context.Context, p *graphql.RawParams) (*graphql.Op
 	if d.shape.nul || hasNUL(p.Variables) {
 		return op, gqlerror.List{transport.Error(transport.CodeValidationFailed, "strings must not contain NUL bytes")}
 	}
-	if err := oneOf(e.schema, op.Operation, op.Variables); err != nil {
+	if err := coercible(e.schema, op.Operation, op.Variables); err != nil {
 		return op, gqlerror.List{err}
 	}
 	price, err := cost(op.Operation, op.Variables, e.lim)
@@ -164,9 +164,10 @@ func (e *engine) load(text string) (*document, gqlerror.List) {
 	return d, nil
 }
 
-// validationRules are the specification's. Suggestions cost time and tell names, so only development gets them.
+// validationRules are the specification's, and what the parser's own leave out of them. Suggestions cost time and tell names, so only development gets them.
 func validationRules(suggest bool) *rules.Rules {
 	r := rules.NewDefaultRules()
+	r.AddRule(literals.Name, literals.RuleFunc)
 	if suggest {
 		return r
 	}

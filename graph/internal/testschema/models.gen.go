@@ -2,6 +2,32 @@
 
 package testschema
 
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+type Box struct {
+	Label   string       `json:"label"`
+	Color   *Color       `json:"color,omitempty"`
+	Colors  []Color      `json:"colors,omitempty"`
+	Count   *int         `json:"count,omitempty"`
+	Counts  []int        `json:"counts,omitempty"`
+	Ratio   *float64     `json:"ratio,omitempty"`
+	Heavy   *bool        `json:"heavy,omitempty"`
+	ID      *string      `json:"id,omitempty"`
+	At      *time.Time   `json:"at,omitempty"`
+	Times   []*time.Time `json:"times,omitempty"`
+	URL     *string      `json:"url,omitempty"`
+	Credits *int64       `json:"credits,omitempty"`
+	Any     any          `json:"any,omitempty"`
+	Way     *Way         `json:"way,omitempty"`
+	Inside  []*Box       `json:"inside,omitempty"`
+}
+
 type Mutation struct {
 }
 
@@ -9,4 +35,64 @@ type Query struct {
 }
 
 type Subscription struct {
+}
+
+type Way struct {
+	Road *string `json:"road,omitempty"`
+	Rail *int    `json:"rail,omitempty"`
+}
+
+type Color string
+
+const (
+	ColorRed   Color = "RED"
+	ColorGreen Color = "GREEN"
+)
+
+var AllColor = []Color{
+	ColorRed,
+	ColorGreen,
+}
+
+func (e Color) IsValid() bool {
+	switch e {
+	case ColorRed, ColorGreen:
+		return true
+	}
+	return false
+}
+
+func (e Color) String() string {
+	return string(e)
+}
+
+func (e *Color) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = Color(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid Color", str)
+	}
+	return nil
+}
+
+func (e Color) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *Color) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e Color) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
 }

@@ -55,6 +55,9 @@ func (query) At(_ context.Context, t time.Time) (*time.Time, error) { return &t,
 func (query) URL(_ context.Context, u string) (string, error)       { return u, nil }
 func (query) JSON(_ context.Context, v any) (any, error)            { return v, nil }
 func (query) Credits(_ context.Context, n int64) (int64, error)     { return n, nil }
+func (query) Take(context.Context, Box, []*Box, *Color, []*time.Time, [][]int) (string, error) {
+	return "taken", nil
+}
 func (query) Broken(context.Context) (*string, error)               { return nil, errors.New(Secret) }
 func (query) Panics(context.Context) (*string, error)               { panic(Secret) }
 func (query) Items(ctx context.Context, first int) ([]*Item, error) { return items("i", first), nil }
