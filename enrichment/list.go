@@ -184,14 +184,11 @@ func (p RunProgress) of(outcomes []Outcome) (n int) {
 	return n
 }
 
-// maxEvents is the most events one call returns of one run.
-const maxEvents = 1000
-
 // Events returns the stored events of each run after a sequence, at most first
-// of each, by run id and in one statement.
+// (1 to page.MaxFirst) of each, by run id and in one statement.
 func (s *Service) Events(ctx context.Context, runIDs []string, after, first int) (map[string][]Event, error) {
-	if first < 1 || first > maxEvents {
-		return nil, fault.Invalid("first", "must be between 1 and %d, not %d", maxEvents, first)
+	if err := (page.Args{First: first}).Check(); err != nil {
+		return nil, err
 	}
 	rows, err := s.Store.eventsOf(ctx, s.DB, runIDs, after, first)
 	if err != nil {

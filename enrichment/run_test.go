@@ -15,6 +15,7 @@ import (
 	"github.com/enrichd/enrichd/billing"
 	"github.com/enrichd/enrichd/enrichment/pipeline"
 	"github.com/enrichd/enrichd/internal/fault"
+	"github.com/enrichd/enrichd/internal/page"
 )
 
 func TestRun(t *testing.T) {
@@ -58,7 +59,7 @@ func TestRun(t *testing.T) {
 				t.Errorf("stage %s is %s at the end", s.Stage, s.Status)
 			}
 		}
-		stored, err := h.Events(ctx, []string{run.ID}, 0, 1000)
+		stored, err := h.Events(ctx, []string{run.ID}, 0, page.MaxFirst)
 		must(t, err)
 		if n := len(stored[run.ID]); n != len(events) {
 			t.Errorf("%d events stored, %d streamed", n, len(events))

@@ -876,7 +876,10 @@ type EnrichmentRun implements Node {
   failure: Failure
   "In the order they were submitted."
   profiles(first: Int! = 50, after: Cursor, outcome: [ProfileOutcome!]): RunProfileConnection! @cost(weight: 1)
-  "The run's stored history; the same events enrichmentProgress streams."
+  """
+  The run's stored history; the same events enrichmentProgress streams. At most
+  100 at a time, as in every list; afterSequence takes the sequence of the last one, and lastSequence says where the history ends.
+  """
   events(first: Int! = 100, afterSequence: Int! = 0): [EnrichmentEvent!]! @cost(weight: 1)
   "Sequence of the newest event."
   lastSequence: Int!
