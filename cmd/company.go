@@ -143,9 +143,10 @@ func keysCreate() *cobra.Command {
 	ips := c.Flags().StringSlice("allow-ip", nil, "addresses or CIDR ranges it may be used from; anywhere when left out")
 	expires := c.Flags().Duration("expires-in", 0, "how long it holds, such as 720h; for good when left out")
 	manages := c.Flags().StringSlice("manages", nil, "ids of the companies it acts for, for an applicant tracking system; every call names one")
+	only := c.Flags().Bool("persisted-only", false, "it may send the GraphQL operations of ENRICHD_GRAPHQL_OPERATIONS by their hash, and no others")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		in := access.NewKey{CompanyID: *company, Label: *label, Test: *mode == "test", AllowedIPs: *ips}
+		in := access.NewKey{CompanyID: *company, Label: *label, Test: *mode == "test", AllowedIPs: *ips, PersistedOnly: *only}
 		if c.Flags().Changed("manages") {
 			in.Manages = append([]string{}, *manages...)
 		}
@@ -223,26 +224,30 @@ func keysList() *cobra.Command {
 				return err
 			}
 			type row struct {
-				ID         string         `json:"id"`
-				Label      string         `json:"label"`
-				Prefix     string         `json:"prefix"`
-				Mode       string         `json:"mode"`
-				State      string         `json:"state"`
-				Scopes     []access.Scope `json:"scopes"`
-				CreatedAt  time.Time      `json:"createdAt"`
-				LastUsedAt *time.Time     `json:"lastUsedAt"`
+				ID            string         `json:"id"`
+				Label         string         `json:"label"`
+				Prefix        string         `json:"prefix"`
+				Mode          string         `json:"mode"`
+				State         string         `json:"state"`
+				Scopes        []access.Scope `json:"scopes"`
+				PersistedOnly bool           `json:"persistedOnly"`
+				CreatedAt     time.Time      `json:"createdAt"`
+				LastUsedAt    *time.Time     `json:"lastUsedAt"`
 			}
 			rows := make([]row, len(keys))
 			for i, k := range keys {
-				rows[i] = row{k.ID, k.Label, k.Prefix, map[bool]string{true: "test", false: "live"}[k.Test], k.State(time.Now()), k.Scopes, k.CreatedAt, k.LastUsedAt}
+				rows[i] = row{
+					k.ID, k.Label, k.Prefix, map[bool]string{true: "test", false: "live"}[k.Test], k.State(time.Now()), k.Scopes, k.PersistedOnly, k.CreatedAt, k.LastUsedAt,
+				}
 			}
 			if *asJSON {
 				return printJSON(c.OutOrStdout(), rows)
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tLABEL\tPREFIX\tMODE\tSTATE")
+			fmt.Fprintln(w, "ID\tLABEL\tPREFIX\tMODE\tSTATE\tOPERATIONS")
 			for _, r := range rows {
-				fmt.Fprintf(w, "%s\t%s\t%s…\t%s\t%s\n", r.ID, r.Label, r.Prefix, r.Mode, r.State)
+				operations := map[bool]string{true: "known", false: "any"}[r.PersistedOnly]
+				fmt.Fprintf(w, "%s\t%s\t%s…\t%s\t%s\t%s\n", r.ID, r.Label, r.Prefix, r.Mode, r.State, operations)
 			}
 			return w.Flush()
 		})

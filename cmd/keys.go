@@ -69,17 +69,40 @@ func keysResume() *cobra.Command {
 
 func keysManage() *cobra.Command {
 	c := &cobra.Command{
-		Use: "manage KEY_ID", Short: "Let a key of an applicant tracking system act for a company, or no longer",
+		Use: "manage KEY_ID", Short: "Change which companies a key acts for, or which operations it may send",
+		Long: "Let a key of an applicant tracking system act for a company, or no longer (--company, --remove); hold a key to the GraphQL operations\n" +
+			"that the servers know by their hash, or let it send any (--persisted-only=true, =false).",
 		Args: usage(cobra.ExactArgs(1)),
 	}
-	company := c.Flags().String("company", "", "the company's id (needed)")
-	remove := c.Flags().Bool("remove", false, "no longer; the key's sockets close")
+	company := c.Flags().String("company", "", "the id of the company to act for")
+	remove := c.Flags().Bool("remove", false, "act for it no longer; the key's sockets close")
+	only := c.Flags().Bool("persisted-only", false, "send the operations of ENRICHD_GRAPHQL_OPERATIONS by their hash, and no others; the key's sockets close")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if *company == "" {
-			return usageError{fmt.Errorf("--company is needed; `enrichd company list` shows the ids")}
+		held := c.Flags().Changed("persisted-only")
+		if (*company == "") == !held || *remove && *company == "" {
+			return usageError{fmt.Errorf("give either --company (`enrichd company list` shows the ids) or --persisted-only")}
+		}
+		change := func(ctx context.Context, a *App) error { return a.Access.Manage(ctx, args[0], *company, !*remove) }
+		done := map[string]any{"id": args[0], "company": *company, "manages": !*remove}
+		said := map[bool]string{true: "acts for " + *company + " no longer", false: "acts for " + *company}[*remove]
+		if held {
+			change = func(ctx context.Context, a *App) error {
+				_, err := a.Access.SetPersistedOnly(ctx, "", args[0], *only)
+				return err
+			}
+			done = map[string]any{"id": args[0], "persistedOnly": *only}
+			said = map[bool]string{true: "may send known operations only", false: "may send any operation"}[*only]
 		}
 		return withApp(c, func(ctx context.Context, a *App) error {
-			return announcing(ctx, a, func() error { return a.Access.Manage(ctx, args[0], *company, !*remove) })
+			if err := announcing(ctx, a, func() error { return change(ctx, a) }); err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(c.OutOrStdout(), done)
+			}
+			fmt.Fprintln(c.OutOrStdout(), args[0], said)
+			return nil
 		})
 	}
 	return c

@@ -94,7 +94,7 @@ func (e *engine) CreateOperationContext(ctx context.Context, p *graphql.RawParam
 
 func (e *engine) prepare(ctx context.Context, p *graphql.RawParams) (*graphql.OperationContext, gqlerror.List) {
 	none := &graphql.OperationContext{}
-	d, errs := e.resolve(p)
+	d, errs := e.resolve(ctx, p)
 	if len(errs) > 0 {
 		return none, errs
 	}

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/enrichd/enrichd/graph/transport"
+	"github.com/enrichd/enrichd/internal/access"
 )
 
 // Operations are texts by the SHA-256 of each, in lower-case hexadecimal: what a client
@@ -54,8 +56,9 @@ func (s *Server) CheckOperations() error {
 // {version: 1, sha256Hash} in place of the text. A hash of Options.Operations is always known;
 // of another the text is asked for once, and only a text that has passed every check is
 // remembered, so that nobody can fill the memory with what nobody may run. With
-// Options.PersistedOnly nothing but those operations runs, and no text is even looked at.
-func (e *engine) resolve(p *graphql.RawParams) (*document, gqlerror.List) {
+// Options.PersistedOnly, or for a key that is held to them, nothing but those operations runs,
+// and no text is even looked at: what others had remembered counts for nothing, since it is of one process and forgotten.
+func (e *engine) resolve(ctx context.Context, p *graphql.RawParams) (*document, gqlerror.List) {
 	hash, given, err := persistedHash(p.Extensions)
 	text, listed := "", false
 	if err == nil && given && p.Query == "" {
@@ -66,6 +69,8 @@ func (e *engine) resolve(p *graphql.RawParams) (*document, gqlerror.List) {
 		return e.load(text)
 	case e.persistedOnly:
 		return nil, gqlerror.List{transport.Error(transport.CodePersistedQueryOnly, "this server runs known operations only, by their hash")}
+	case keyPersistedOnly(ctx):
+		return nil, gqlerror.List{transport.Error(transport.CodePersistedQueryOnly, "this key runs known operations only, by their hash")}
 	case err != nil:
 		return nil, gqlerror.List{err}
 	case !given:
@@ -85,6 +90,11 @@ func (e *engine) resolve(p *graphql.RawParams) (*document, gqlerror.List) {
 		e.persisted.put(hash, d)
 	}
 	return d, errs
+}
+
+func keyPersistedOnly(ctx context.Context) bool {
+	p := access.From(ctx)
+	return p != nil && p.Key.PersistedOnly
 }
 
 // persistedHash reads extensions.persistedQuery.

@@ -8,7 +8,12 @@ import (
 
 	"github.com/enrichd/enrichd/graph/internal/testschema"
 	"github.com/enrichd/enrichd/graph/transport"
+	"github.com/enrichd/enrichd/internal/access"
 )
+
+func persistedBy(hash string) map[string]any {
+	return map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": hash}}
+}
 
 func TestPersistedOnly(t *testing.T) {
 	t.Parallel()
@@ -17,24 +22,31 @@ func TestPersistedOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func(only bool, query, hash string) string {
-		e := NewServer(Options{Schema: testschema.New(), Operations: known, PersistedOnly: only}).engine
+	type lock struct{ server, key bool }
+	ask := func(only lock, query, hash string) string {
+		e := NewServer(Options{Schema: testschema.New(), Operations: known, PersistedOnly: only.server}).engine
+		// Somebody else has made the server remember {hello}, for as long as it does.
+		if _, errs := e.resolve(t.Context(), &graphql.RawParams{Query: "{hello}", Extensions: persistedBy(hashOf("{hello}"))}); len(errs) > 0 && !only.server {
+			t.Fatal(errs)
+		}
 		p := &graphql.RawParams{Query: query}
 		if hash != "" {
-			p.Extensions = map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": hash}}
+			p.Extensions = persistedBy(hash)
 		}
-		_, errs := e.resolve(p)
+		ctx := access.With(t.Context(), &access.Principal{Key: access.Key{PersistedOnly: only.key}})
+		_, errs := e.resolve(ctx, p)
 		if len(errs) == 0 {
 			return ""
 		}
 		return transport.CodeOf(errs[0])
 	}
-	other := hashOf("{hello}")
+	other, unknown := hashOf("{hello}"), hashOf("{node{id}}")
 	for _, c := range []struct {
 		name, query, hash, locked, open string
 	}{
 		{"a known hash", "", hashOf(text), "", ""},
-		{"an unknown hash", "", other, transport.CodePersistedQueryOnly, transport.CodePersistedQueryNotFound},
+		{"an unknown hash", "", unknown, transport.CodePersistedQueryOnly, transport.CodePersistedQueryNotFound},
+		{"a hash that others had remembered", "", other, transport.CodePersistedQueryOnly, ""},
 		{"a text", "{hello}", "", transport.CodePersistedQueryOnly, ""},
 		{"a text with its hash", "{hello}", other, transport.CodePersistedQueryOnly, ""},
 		{"the known text itself", text, "", transport.CodePersistedQueryOnly, ""},
@@ -42,10 +54,12 @@ func TestPersistedOnly(t *testing.T) {
 		{"nothing", "", "", transport.CodePersistedQueryOnly, transport.CodeParseFailed},
 		{"a malformed hash", "", "abc", transport.CodePersistedQueryOnly, transport.CodeValidationFailed},
 	} {
-		if got := ask(true, c.query, c.hash); got != c.locked {
-			t.Errorf("locked down, %s: %q", c.name, got)
+		for name, only := range map[string]lock{"the server": {server: true}, "the key": {key: true}, "both": {true, true}} {
+			if got := ask(only, c.query, c.hash); got != c.locked {
+				t.Errorf("%s locked down, %s: %q", name, c.name, got)
+			}
 		}
-		if got := ask(false, c.query, c.hash); c.query+c.hash != "" && got != c.open {
+		if got := ask(lock{}, c.query, c.hash); c.query+c.hash != "" && got != c.open {
 			t.Errorf("open, %s: %q", c.name, got)
 		}
 	}

@@ -22,7 +22,7 @@ func (r *activityResolver) Subject(ctx context.Context, obj *dispatch.Activity) 
 func (r *mutationResolver) CreateAPIKey(ctx context.Context, input exec.CreateAPIKeyInput) (*exec.CreateAPIKeyPayload, error) {
 	key, secret, err := r.Access.CreateKey(ctx, access.NewKey{
 		CompanyID: access.From(ctx).Company.ID, Label: input.Label, Test: input.Test, Scopes: input.Scopes,
-		AllowedIPs: input.AllowedIPs, ExpiresAt: input.ExpiresAt,
+		AllowedIPs: input.AllowedIPs, ExpiresAt: input.ExpiresAt, PersistedOnly: input.PersistedOnly,
 	})
 	refusals, err := refused(err)
 	return &exec.CreateAPIKeyPayload{APIKey: key, Secret: optional(secret), UserErrors: refusals}, err

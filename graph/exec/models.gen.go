@@ -60,6 +60,8 @@ type CreateAPIKeyInput struct {
 	// Addresses or CIDR ranges.
 	AllowedIPs []string   `json:"allowedIPs,omitempty"`
 	ExpiresAt  *time.Time `json:"expiresAt,omitempty"`
+	// Hold the key to the operations that the server knows by their hash (ENRICHD_GRAPHQL_OPERATIONS): PERSISTED_QUERY_ONLY answers all others.
+	PersistedOnly bool `json:"persistedOnly"`
 }
 
 type CreateAPIKeyPayload struct {

@@ -1640,6 +1640,8 @@ type ApiKey implements Node {
   scopes: [Scope!]!
   "Networks the key may be used from; empty is anywhere."
   allowedIPs: [String!]!
+  "The key may send the operations that the server knows by their hash, and no others."
+  persistedOnly: Boolean!
   createdAt: DateTime!
   lastUsedAt: DateTime
   expiresAt: DateTime
@@ -1661,6 +1663,8 @@ input CreateApiKeyInput {
   "Addresses or CIDR ranges."
   allowedIPs: [String!]
   expiresAt: DateTime
+  "Hold the key to the operations that the server knows by their hash (ENRICHD_GRAPHQL_OPERATIONS): PERSISTED_QUERY_ONLY answers all others."
+  persistedOnly: Boolean! = false
 }
 
 type CreateApiKeyPayload implements MutationPayload {
@@ -1739,6 +1743,8 @@ func (ec *executionContext) childFields_ApiKey(ctx context.Context, field graphq
 		return ec.fieldContext_ApiKey_scopes(ctx, field)
 	case "allowedIPs":
 		return ec.fieldContext_ApiKey_allowedIPs(ctx, field)
+	case "persistedOnly":
+		return ec.fieldContext_ApiKey_persistedOnly(ctx, field)
 	case "createdAt":
 		return ec.fieldContext_ApiKey_createdAt(ctx, field)
 	case "lastUsedAt":

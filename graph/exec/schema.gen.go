@@ -923,6 +923,29 @@ func (ec *executionContext) fieldContext_ApiKey_allowedIPs(_ context.Context, fi
 	return graphql.NewScalarFieldContext("ApiKey", field, false, false, "String")
 }
 
+func (ec *executionContext) _ApiKey_persistedOnly(ctx context.Context, field graphql.CollectedField, obj *access.Key) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ApiKey_persistedOnly(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PersistedOnly, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ApiKey_persistedOnly(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ApiKey", field, false, false, "Boolean")
+}
+
 func (ec *executionContext) _ApiKey_createdAt(ctx context.Context, field graphql.CollectedField, obj *access.Key) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -4155,8 +4178,11 @@ func (ec *executionContext) unmarshalInputCreateApiKeyInput(ctx context.Context,
 	if _, present := asMap["test"]; !present {
 		asMap["test"] = false
 	}
+	if _, present := asMap["persistedOnly"]; !present {
+		asMap["persistedOnly"] = false
+	}
 
-	fieldsInOrder := [...]string{"label", "scopes", "test", "allowedIPs", "expiresAt"}
+	fieldsInOrder := [...]string{"label", "scopes", "test", "allowedIPs", "expiresAt", "persistedOnly"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -4198,6 +4224,13 @@ func (ec *executionContext) unmarshalInputCreateApiKeyInput(ctx context.Context,
 				return it, err
 			}
 			it.ExpiresAt = data
+		case "persistedOnly":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("persistedOnly"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.PersistedOnly = data
 		}
 	}
 	return it, nil
@@ -4633,6 +4666,11 @@ func (ec *executionContext) _ApiKey(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "allowedIPs":
 			out.Values[i] = ec._ApiKey_allowedIPs(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "persistedOnly":
+			out.Values[i] = ec._ApiKey_persistedOnly(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}

@@ -53,7 +53,9 @@ type Key struct {
 	Scopes     []Scope  `bun:"scopes,array"`
 	AllowedIPs []string `bun:"allowed_ips,array"`
 	// Manages is set for a key of an applicant tracking system: it acts for the companies it manages, and names one of them in every call.
-	Manages         bool       `bun:"manages"`
+	Manages bool `bun:"manages"`
+	// PersistedOnly holds the key to the GraphQL operations that the server knows by their hash.
+	PersistedOnly   bool       `bun:"persisted_only"`
 	Limits          *Limits    `bun:"limits,type:jsonb"` // nil: the plan's
 	CreatedBy       *string    `bun:"created_by"`        // the key that made it, or "cli"
 	CreatedAt       time.Time  `bun:"created_at"`

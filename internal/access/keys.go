@@ -40,6 +40,8 @@ type NewKey struct {
 	// Manages are the companies that a key of an applicant tracking system acts
 	// for. nil makes a key of its own company; an empty list one that manages none yet.
 	Manages []string
+	// PersistedOnly holds it to the GraphQL operations that the server knows by their hash.
+	PersistedOnly bool
 }
 
 func (in NewKey) check(now time.Time) error {
@@ -76,7 +78,7 @@ func (s *Service) CreateKey(ctx context.Context, in NewKey) (*Key, string, error
 	k := &Key{
 		ID: ident.NewUUID(), CompanyID: in.CompanyID, Label: in.Label, Prefix: token[:shownChars],
 		Digest: stored.digest, Pepper: stored.version, Test: in.Test, Scopes: in.Scopes,
-		AllowedIPs: append([]string{}, in.AllowedIPs...), ExpiresAt: in.ExpiresAt, Manages: in.Manages != nil,
+		AllowedIPs: append([]string{}, in.AllowedIPs...), ExpiresAt: in.ExpiresAt, Manages: in.Manages != nil, PersistedOnly: in.PersistedOnly,
 		CreatedBy: &by, CreatedAt: now.UTC().Truncate(time.Microsecond),
 	}
 	if k.Label == "" {
@@ -173,6 +175,23 @@ func (s *Service) SetKeyLimits(ctx context.Context, companyID, id string, l *Lim
 	return s.change(ctx, companyID, id, ResumedPrefix, func(k *Key, _ time.Time) (action, detail string, err error) {
 		k.Limits = l
 		return "limits set", "", nil
+	})
+}
+
+// SetPersistedOnly holds a key to the GraphQL operations that the server knows by
+// their hash, or, with only false, lets it send any. A key that is held to them
+// loses its sockets: they signed in when it was free.
+func (s *Service) SetPersistedOnly(ctx context.Context, companyID, id string, only bool) (*Key, error) {
+	prefix, action := ResumedPrefix, "may send any operation"
+	if only {
+		prefix, action = RevokedPrefix, "may send known operations only"
+	}
+	return s.change(ctx, companyID, id, prefix, func(k *Key, _ time.Time) (string, string, error) {
+		if k.PersistedOnly == only {
+			return "", "", nil
+		}
+		k.PersistedOnly = only
+		return action, "", nil
 	})
 }
 

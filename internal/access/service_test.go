@@ -158,10 +158,34 @@ func TestKeyLife(t *testing.T) {
 			"revoke":  func() (*Key, error) { return b.Revoke(t.Context(), stranger.ID, k.ID) },
 			"suspend": func() (*Key, error) { return b.Suspend(t.Context(), stranger.ID, k.ID, "") },
 			"resume":  func() (*Key, error) { return b.Resume(t.Context(), stranger.ID, k.ID) },
+			"hold":    func() (*Key, error) { return b.SetPersistedOnly(t.Context(), stranger.ID, k.ID, true) },
 		} {
 			if _, err := do(); !errors.As(err, &fault.NotFound{}) {
 				t.Errorf("%s: %v", what, err)
 			}
+		}
+	})
+	t.Run("a key is held to known operations, and let go, on every node at once", func(t *testing.T) {
+		t.Parallel()
+		k, token := b.key(t, NewKey{CompanyID: c.ID, PersistedOnly: true})
+		held := func(want bool) {
+			t.Helper()
+			for _, node := range []*Service{b.Service, other} {
+				if p, err := node.Authenticate(t.Context(), token, home); err != nil || p.Key.PersistedOnly != want {
+					t.Fatal(p, err)
+				}
+			}
+		}
+		held(true)
+		for _, want := range []bool{false, false, true} {
+			if changed, err := b.SetPersistedOnly(t.Context(), c.ID, k.ID, want); err != nil || changed.PersistedOnly != want {
+				t.Fatal(changed, err)
+			}
+			held(want)
+		}
+		lines, err := b.Audit(t.Context(), k.ID)
+		if err != nil || len(lines) != 3 || lines[1].Action != "may send any operation" || lines[2].Action != "may send known operations only" {
+			t.Errorf("%v %v", lines, err)
 		}
 	})
 	t.Run("two live keys may have one name, a third not before one is revoked", func(t *testing.T) {

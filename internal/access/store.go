@@ -193,7 +193,7 @@ func (Store) lockKey(ctx context.Context, tx bun.Tx, companyID, id string) (*Key
 
 // updateKey writes what of a key may change.
 func (Store) updateKey(ctx context.Context, tx bun.Tx, k *Key) error {
-	_, err := tx.NewUpdate().Model(k).Column("revoked_at", "suspended_at", "suspended_reason", "limits").WherePK().Exec(ctx)
+	_, err := tx.NewUpdate().Model(k).Column("revoked_at", "suspended_at", "suspended_reason", "limits", "persisted_only").WherePK().Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("change key %s: %w", k.ID, err)
 	}
