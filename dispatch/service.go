@@ -78,9 +78,10 @@ type Service struct {
 	Metrics *metrics.Metrics
 	Config  Config
 
-	store store
-	gate  gate
-	heard listeners
+	store    store
+	gate     gate
+	heard    listeners
+	activity activityTails
 }
 
 // what the older contract calls a webhook.

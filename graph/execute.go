@@ -42,6 +42,7 @@ type engine struct {
 	present       graphql.ErrorPresenterFunc
 	timeout       time.Duration // of rendering one event
 	shares        shares
+	log           *slog.Logger
 }
 
 // document is a text that passed; it is shared by all who send it.
@@ -58,7 +59,7 @@ func newEngine(o Options, log *slog.Logger) *engine {
 		Executor: executor.New(o.Schema), schema: o.Schema.Schema(), lim: o.Limits, suggest: o.Dev,
 		introspect: o.Introspect, charge: o.Charge, observer: o.Observe, documents: newCache[*document](cachedDocuments), persisted: newCache[*document](cachedDocuments),
 		operations: o.Operations, persistedOnly: o.PersistedOnly,
-		present: presenter(log, o.Dev), timeout: o.OperationTimeout,
+		present: presenter(log, o.Dev), timeout: o.OperationTimeout, log: log,
 	}
 	e.SetQueryCache(prepared{})
 	e.SetErrorPresenter(e.present)

@@ -130,21 +130,26 @@ type share struct {
 	// rendering serialises rendering, which is in the log's order.
 	rendering sync.Mutex
 
-	mu      sync.Mutex
-	base    int // sequence before the first result
-	results []rendered
-	waiting []*follower
+	mu sync.Mutex
+	// results are of the events behind base and up to end, which without an Endless log are all there are.
+	base, end int
+	results   []rendered
+	waiting   []*follower
 	// stale is set when the log may have grown, busy while a goroutine looks.
 	stale, busy bool
 }
 
 type rendered struct {
-	payload []byte
-	last    bool
+	sequence int
+	payload  []byte
+	last     bool
 }
 
+// heldResults is how many results of an endless log are kept for all who follow it.
+const heldResults = 512
+
 func newShare(ctx context.Context, e *engine, key shareKey, p plan, log live.Log) *share {
-	s := &share{engine: e, key: key, plan: p, ctx: transport.Lasting(ctx), log: log, base: log.From()}
+	s := &share{engine: e, key: key, plan: p, ctx: transport.Lasting(ctx), log: log, base: log.From(), end: log.From()}
 	log.Notify(s.grown)
 	s.grown()
 	return s
@@ -175,23 +180,59 @@ func (s *share) catchUp() {
 			return
 		}
 		s.stale = false
-		at := s.base + len(s.results)
+		at := s.end
 		s.mu.Unlock()
-		for events := range slices.Chunk(s.log.After(at), wakeEvery) {
-			batch := s.renderAll(events)
-			s.mu.Lock()
-			s.results = append(s.results, batch...)
-			waiting := slices.Clone(s.waiting)
-			s.mu.Unlock()
-			for _, f := range waiting {
-				f.waiter.Wake()
-			}
+		events, to := s.since(at)
+		for batch := range slices.Chunk(events, wakeEvery) {
+			s.add(s.renderAll(batch))
 		}
+		s.mu.Lock()
+		s.end = max(s.end, to) // behind the last event may be some that nobody here asked for
+		s.mu.Unlock()
+	}
+}
+
+// since returns what is new behind at, and how far it looked. When an endless log no longer holds what
+// came next, nothing before what it does hold is shared: followers read that for themselves.
+func (s *share) since(at int) (events []live.Event, to int) {
+	log, endless := s.log.(live.Endless)
+	if !endless {
+		return s.log.After(at), at
+	}
+	events, from, to := log.Since(at)
+	if from > at {
+		s.mu.Lock()
+		s.base, s.end, s.results = from, from, nil
+		s.mu.Unlock()
+		s.add(nil)
+	}
+	return events, to
+}
+
+// add takes results in and tells followers.
+func (s *share) add(batch []rendered) {
+	s.mu.Lock()
+	s.results = append(s.results, batch...)
+	if n := len(batch); n > 0 {
+		s.end = batch[n-1].sequence
+	}
+	if _, endless := s.log.(live.Endless); endless && len(s.results) > 2*heldResults {
+		old := len(s.results) - heldResults
+		s.base = s.results[old-1].sequence
+		s.results = slices.Clone(s.results[old:])
+	}
+	waiting := slices.Clone(s.waiting)
+	s.mu.Unlock()
+	for _, f := range waiting {
+		f.waiter.Wake()
 	}
 }
 
 // reach renders what lies between an older position and the first result. log holds those events.
 func (s *share) reach(log live.Log) {
+	if _, endless := log.(live.Endless); endless {
+		return // it is the follower's own to read
+	}
 	from := log.From()
 	s.mu.Lock()
 	base := s.base
@@ -217,7 +258,7 @@ func (s *share) renderAll(events []live.Event) []rendered {
 		if s.over.Load() {
 			break // nobody will ask
 		}
-		out = append(out, rendered{s.engine.render(s.ctx, op, ev.Value), ev.Last})
+		out = append(out, rendered{ev.Sequence, s.engine.render(s.ctx, op, ev.Value), ev.Last})
 	}
 	return out
 }
@@ -238,81 +279,4 @@ func (e *engine) render(ctx context.Context, op *graphql.OperationContext, event
 		resp = &graphql.Response{Errors: gqlerror.List{transport.Error(transport.CodeUnavailable, "the operation took too long")}}
 	}
 	return transport.Encode(resp)
-}
-
-// follower is one subscriber's place in a share. The share's mu guards it.
-type follower struct {
-	share *share
-	head  *transport.Result
-	// at is the sequence that was taken last; the first last result at or behind until ends the subscription.
-	at, until int
-	over      bool
-	closed    bool
-	place     int // in share.waiting
-	waiter    transport.Waiter
-}
-
-// Start implements transport.Follower.
-func (f *follower) Start(w transport.Waiter) {
-	s := f.share
-	s.mu.Lock()
-	if f.closed {
-		s.mu.Unlock()
-		return
-	}
-	f.waiter, f.place = w, len(s.waiting)
-	s.waiting = append(s.waiting, f)
-	something := f.head != nil || f.over || f.at < s.base+len(s.results)
-	s.mu.Unlock()
-	if something {
-		w.Wake()
-	}
-}
-
-// Take implements transport.Follower.
-func (f *follower) Take(buf []transport.Result, max int) (_ []transport.Result, done bool) {
-	s := f.share
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.closed {
-		return buf, false
-	}
-	size := 0
-	if f.head != nil {
-		buf, size = append(buf, *f.head), len(f.head.Payload)
-		f.head = nil
-	}
-	if f.over {
-		return buf, true
-	}
-	for size < max && f.at < s.base+len(s.results) {
-		r := s.results[f.at-s.base]
-		f.at++
-		buf = append(buf, transport.Result{Sequence: f.at, Payload: r.payload})
-		size += len(r.payload)
-		if r.last && f.at >= f.until {
-			return buf, true
-		}
-	}
-	return buf, false
-}
-
-// Close implements transport.Follower.
-func (f *follower) Close() {
-	s := f.share
-	s.mu.Lock()
-	if f.closed {
-		s.mu.Unlock()
-		return
-	}
-	f.closed = true
-	if f.waiter != nil {
-		end := len(s.waiting) - 1
-		s.waiting[f.place] = s.waiting[end]
-		s.waiting[f.place].place = f.place
-		s.waiting[end] = nil
-		s.waiting = s.waiting[:end]
-	}
-	s.mu.Unlock()
-	s.engine.shares.drop(s)
 }

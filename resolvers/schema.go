@@ -48,7 +48,7 @@ func (r *queryResolver) Viewer(ctx context.Context) (*exec.Viewer, error) {
 
 // CompanyActivity is the resolver for the companyActivity field.
 func (r *subscriptionResolver) CompanyActivity(ctx context.Context, after *string, kinds []dispatch.ActivityKind) (<-chan *dispatch.Activity, error) {
-	return r.Dispatch.FollowActivity(ctx, r.Enrichment.Wake, deref(after), kinds...)
+	return r.activity(ctx, after, kinds)
 }
 
 // APIKeys is the resolver for the apiKeys field.

@@ -25,6 +25,17 @@ type Log interface {
 	Close()
 }
 
+// Endless is a Log without an end, whose newest part only is held for all, and
+// whose sequences may have gaps. A subscriber who is behind what is held reads for himself, at his own pace.
+type Endless interface {
+	Log
+	// Since is After, as far as is held: the events behind from and up to to. From
+	// is later than sequence when what lies between is no longer held.
+	Since(sequence int) (events []Event, from, to int)
+	// Read returns the next events behind a sequence from where they are stored, none when there are no more.
+	Read(ctx context.Context, sequence int) ([]Event, error)
+}
+
 // Event is one event of a log.
 type Event struct {
 	Sequence int

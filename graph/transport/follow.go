@@ -27,6 +27,9 @@ type Follower interface {
 // Waiter is who reads from a follower. Wake does not block.
 type Waiter interface{ Wake() }
 
+// Unnumbered is the Sequence of a result that nobody can resume behind by number.
+const Unnumbered = -1
+
 // Result is one rendered result, shared by all who follow; nobody writes to Payload.
 type Result struct {
 	Sequence int

@@ -140,7 +140,11 @@ func follow(ctx context.Context, out *sse.Stream, f Follower) bool {
 	for {
 		results, done := f.Take(nil, chunk)
 		for _, r := range results {
-			if out.Event("next", strconv.Itoa(r.Sequence), r.Payload) != nil {
+			id := ""
+			if r.Sequence != Unnumbered {
+				id = strconv.Itoa(r.Sequence)
+			}
+			if out.Event("next", id, r.Payload) != nil {
 				return false
 			}
 		}

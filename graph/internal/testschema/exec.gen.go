@@ -75,6 +75,7 @@ type SubscriptionResolver interface {
 	Endless(ctx context.Context, bytes int) (<-chan *Tick, error)
 	Silent(ctx context.Context) (<-chan *Tick, error)
 	Journal(ctx context.Context, name string, afterSequence *int) (<-chan *Tick, error)
+	News(ctx context.Context, name string, afterSequence int) (<-chan *Tick, error)
 	Half(ctx context.Context) (<-chan *Tick, error)
 	Broken(ctx context.Context) (<-chan *Tick, error)
 	Panics(ctx context.Context) (<-chan *Tick, error)
@@ -603,6 +604,28 @@ func (ec *executionContext) field_Subscription_journal_args(ctx context.Context,
 	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "afterSequence",
 		func(ctx context.Context, v any) (*int, error) {
 			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["afterSequence"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Subscription_news_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "name",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["name"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "afterSequence",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -1604,6 +1627,50 @@ func (ec *executionContext) fieldContext_Subscription_journal(ctx context.Contex
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Subscription_journal_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Subscription_news(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Subscription_news(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().News(ctx, fc.Args["name"].(string), fc.Args["afterSequence"].(int))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Tick) graphql.Marshaler {
+			return ec.marshalNTick2ᚖgithubᚗcomᚋenrichdᚋenrichdᚋgraphᚋinternalᚋtestschemaᚐTick(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Subscription_news(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Tick(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Subscription_news_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -3369,6 +3436,8 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 		return ec._Subscription_silent(ctx, fields[0])
 	case "journal":
 		return ec._Subscription_journal(ctx, fields[0])
+	case "news":
+		return ec._Subscription_news(ctx, fields[0])
 	case "half":
 		return ec._Subscription_half(ctx, fields[0])
 	case "broken":

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/enrichd/enrichd/graph/live"
 )
 
 // Journals are logs in memory, by name.
 type Journals struct {
+	// Reads counts what readers of news read for themselves.
+	Reads atomic.Int32
+
 	mu  sync.Mutex
 	all map[string]*journal
 }
