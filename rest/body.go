@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/enrichd/enrichd/internal/ident"
 )
 
 // Bounds of what the contract's routes read.
@@ -166,6 +168,29 @@ func (o *object) text(name string) *string {
 		return nil
 	}
 	return &s
+}
+
+// uuid reads a UUID, in lower case; nil when it is absent or null.
+func (o *object) uuid(name string) *string {
+	s := o.text(name)
+	if s == nil {
+		return nil
+	}
+	if !ident.IsUUID(*s) {
+		o.problem(name, "must be a UUID")
+		return s
+	}
+	id := canonical(*s)
+	return &id
+}
+
+// canonical is a UUID in lower case, as ours are kept: the case of what comes in
+// means nothing (RFC 9562, 4). What is no UUID stays as it is.
+func canonical(id string) string {
+	if !ident.IsUUID(id) {
+		return id
+	}
+	return strings.ToLower(id)
 }
 
 // flag reads a boolean; nil when it is absent or null.

@@ -6,7 +6,6 @@ import (
 	"github.com/enrichd/enrichd/enrichment"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/idem"
-	"github.com/enrichd/enrichd/internal/ident"
 )
 
 // enrichAccepted is the 202 of the start, in the contract's field order.
@@ -29,10 +28,7 @@ func (a *API) startEnrich(w http.ResponseWriter, req *http.Request) error {
 		return err
 	}
 	in := enrichment.StartInput{
-		IdempotencyKey: key, ProfileIDs: body.texts("profileIds"), WebhookID: body.text("webhookId"), AllowRepeats: true,
-	}
-	if in.WebhookID != nil && !ident.IsUUID(*in.WebhookID) {
-		body.problem("webhookId", "must be a UUID")
+		IdempotencyKey: key, ProfileIDs: body.texts("profileIds"), WebhookID: body.uuid("webhookId"), AllowRepeats: true,
 	}
 	if err := body.err(); err != nil {
 		return err

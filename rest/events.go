@@ -32,6 +32,12 @@ func (a *API) enrichEvents(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if req.Method == http.MethodHead {
+		// The headers alone: nobody would read the events.
+		w.Header().Set("Content-Type", sse.Media+"; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		return nil
+	}
 	ctx, live, err := a.streams.add(req.Context(), access.From(req.Context()).Key)
 	if err != nil {
 		return err

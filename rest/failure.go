@@ -83,6 +83,10 @@ func failureOf(err error, requestID string, log *slog.Logger) failure {
 	}
 	switch {
 	case errors.As(err, &own):
+		if own.status == http.StatusServiceUnavailable {
+			log.Info("rest", "request_id", requestID, "err", err)
+			own.details = map[string]string{"requestId": requestID}
+		}
 		return own
 	case errors.Is(err, access.ErrInvalidKey):
 		return failure{status: http.StatusUnauthorized, code: "INVALID_API_KEY", message: access.ErrInvalidKey.Error()}

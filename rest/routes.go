@@ -90,6 +90,8 @@ func (a *API) Mount(mux *http.ServeMux) {
 		mux.Handle(family, missing)
 		mux.Handle(family+"/", missing)
 	}
+	// Without the slash too, which the mux would otherwise answer with a redirect.
+	mux.Handle("/v1", missing)
 	mux.Handle("/v1/", missing)
 	mountReference(mux)
 }
@@ -137,7 +139,7 @@ func (a *API) admit(w http.ResponseWriter, req *http.Request, r route) (*http.Re
 	// A standard key ignores companyId. One that manages companies names one of
 	// them, but where the resource is the key's own it need not.
 	acting, foreign := p, error(nil)
-	if company := req.URL.Query().Get("companyId"); company != "" || r.company {
+	if company := canonical(req.URL.Query().Get("companyId")); company != "" || r.company {
 		if acting, foreign = p.For(company); foreign != nil {
 			acting = p
 		}

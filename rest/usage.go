@@ -55,7 +55,7 @@ func (a *API) billingUsage(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := usageBody{Companies: make([]usageCompany, len(companies))}
+	body := usageBody{Companies: make([]usageCompany, len(companies)), usageTotals: usageTotals{BreakdownByCost: []usageShare{}}}
 	var events [2]int64 // by unit: credits, minutes
 	var used [2]float64
 	var billed [2]bool

@@ -19,7 +19,7 @@ func (a *API) createWebhook(w http.ResponseWriter, req *http.Request) error {
 		return err
 	}
 	in := dispatch.OlderWebhookInput{
-		Name: body.text("name"), Description: body.text("description"), CompanyID: body.text("companyId"),
+		Name: body.text("name"), Description: body.text("description"), CompanyID: body.uuid("companyId"),
 		Headers: headersOf(body), Events: eventsOf(body),
 	}
 	if url := required(body, "url", body.text("url")); url != nil {
@@ -27,9 +27,6 @@ func (a *API) createWebhook(w http.ResponseWriter, req *http.Request) error {
 	}
 	if in.Events == nil && !body.blamed("events") {
 		body.problem("events", "is required")
-	}
-	if in.CompanyID != nil && !ident.IsUUID(*in.CompanyID) {
-		body.problem("companyId", "must be a UUID")
 	}
 	if err := body.err(); err != nil {
 		return err
@@ -70,7 +67,7 @@ func (a *API) listWebhooks(w http.ResponseWriter, req *http.Request) error {
 	}
 	page, size := number("page", 1, maxPage), number("limit", defaultPageSize, maxPageSize)
 	var company *string
-	if id := q.Get("companyId"); id != "" {
+	if id := canonical(q.Get("companyId")); id != "" {
 		company = &id
 		if !ident.IsUUID(id) {
 			bad.problem("companyId", "must be a UUID")
@@ -95,7 +92,7 @@ func (a *API) listWebhooks(w http.ResponseWriter, req *http.Request) error {
 // another key's is denied. The context acts for the webhook's company.
 func (a *API) webhook(req *http.Request) (context.Context, *dispatch.Webhook, error) {
 	ctx := req.Context()
-	hook, err := a.Dispatch.WebhookOfKey(ctx, req.PathValue("id"))
+	hook, err := a.Dispatch.WebhookOfKey(ctx, canonical(req.PathValue("id")))
 	if err != nil || hook.CompanyID == nil {
 		return ctx, hook, err
 	}
