@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/enrichd/enrichd/internal/metrics"
+	"github.com/enrichd/enrichd/migrations"
 )
 
 // admin is the private listener that every serving process has: figures,
@@ -76,15 +77,23 @@ func health(mux *http.ServeMux, started func() bool, ready func(ctx context.Cont
 	})
 }
 
-// unready says why this process should get no requests.
+// unready says why this process should get no requests: all there is to say, or
+// that the database is away, without which nothing else can be known.
 func (a *App) unready(ctx context.Context) string {
-	switch {
-	case a.DB.PingContext(ctx) != nil:
+	if a.DB.PingContext(ctx) != nil {
 		return "database away"
-	case !a.Wake.Listening():
-		return "not listening for wake-ups"
 	}
-	return ""
+	var why []string
+	switch pending, err := migrations.PendingOn(ctx, a.DB); {
+	case err != nil:
+		why = append(why, "the state of the migrations cannot be read")
+	case len(pending) > 0:
+		why = append(why, "migrations pending: "+strings.Join(pending, ", "))
+	}
+	if !a.Wake.Listening() {
+		why = append(why, "not listening for wake-ups")
+	}
+	return strings.Join(why, "; ")
 }
 
 // setLevel changes the level of the log while the process runs: PUT debug, info, warn or error.

@@ -63,6 +63,10 @@ func Status(ctx context.Context, dsn string, opts ...pg.Option) ([]Step, error) 
 		return nil, err
 	}
 	defer func() { _ = db.Close() }()
+	return statusOn(ctx, db)
+}
+
+func statusOn(ctx context.Context, db *bun.DB) ([]Step, error) {
 	applied, err := appliedOurs(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("migration status: %w", err)
@@ -85,17 +89,22 @@ func Status(ctx context.Context, dsn string, opts ...pg.Option) ([]Step, error) 
 
 // Pending lists the names of the steps that Up would run.
 func Pending(ctx context.Context, dsn string, opts ...pg.Option) ([]string, error) {
-	steps, err := Status(ctx, dsn, opts...)
-	if err != nil {
-		return nil, err
-	}
-	var pending []string
+	return pendingOf(Status(ctx, dsn, opts...))
+}
+
+// PendingOn is Pending over a database that is open: what this program knows and
+// the database lacks, ours and River's. A database that is ahead of the program lacks nothing.
+func PendingOn(ctx context.Context, db *bun.DB) ([]string, error) {
+	return pendingOf(statusOn(ctx, db))
+}
+
+func pendingOf(steps []Step, err error) (pending []string, _ error) {
 	for _, s := range steps {
 		if !s.Applied {
 			pending = append(pending, s.Name)
 		}
 	}
-	return pending, nil
+	return pending, err
 }
 
 // Fingerprint is a short hash of every migration file and of River's, for naming
