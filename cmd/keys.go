@@ -155,6 +155,7 @@ func limitsCommand() *cobra.Command {
 	c.Flags().Int64Var(&l.PerMinute, "per-minute", 0, "requests a minute")
 	c.Flags().Int64Var(&l.PerHour, "per-hour", 0, "requests an hour")
 	c.Flags().Int64Var(&l.Burst, "burst", 0, "requests at once")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if (*company == "") == (*key == "") {
 			return usageError{fmt.Errorf("give either --company or --key")}
@@ -163,14 +164,29 @@ func limitsCommand() *cobra.Command {
 		if l == (access.Limits{}) {
 			own = nil
 		}
-		return withApp(c, func(ctx context.Context, a *App) error {
-			if *company != "" {
-				return a.Access.SetCompanyLimits(ctx, *company, own)
+		return withApp(c, func(ctx context.Context, a *App) (err error) {
+			whose, id := "company", *company
+			if id != "" {
+				err = a.Access.SetCompanyLimits(ctx, id, own)
+			} else {
+				whose, id = "key", *key
+				err = announcing(ctx, a, func() error {
+					_, err := a.Access.SetKeyLimits(ctx, "", id, own)
+					return err
+				})
 			}
-			return announcing(ctx, a, func() error {
-				_, err := a.Access.SetKeyLimits(ctx, "", *key, own)
+			if err != nil {
 				return err
-			})
+			}
+			if *asJSON {
+				return printJSON(c.OutOrStdout(), map[string]any{whose: id, "limits": own})
+			}
+			says := "figures of its own, where given"
+			if own == nil {
+				says = "the plan's figures"
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s %s has %s\n", whose, id, says)
+			return nil
 		})
 	}
 	return group("limits", "Set rate limits", nil, c)

@@ -19,11 +19,25 @@ func migrateCommand() *cobra.Command {
 		Use:   "migrate",
 		Short: "Bring the database's schema up to date (serve does so by itself)",
 		Args:  usage(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return withDSN(c.Context(), func(ctx context.Context, dsn string, log *slog.Logger, opts ...pg.Option) error {
-				return migrations.Up(ctx, dsn, log, opts...)
-			})
-		},
+	}
+	upJSON := jsonFlag(up)
+	up.RunE = func(c *cobra.Command, _ []string) error {
+		return withDSN(c.Context(), func(ctx context.Context, dsn string, log *slog.Logger, opts ...pg.Option) error {
+			pending, err := migrations.Pending(ctx, dsn, opts...)
+			if err != nil {
+				return err
+			}
+			if err := migrations.Up(ctx, dsn, log, opts...); err != nil {
+				return err
+			}
+			if *upJSON {
+				return printJSON(c.OutOrStdout(), map[string]any{"done": append([]string{}, pending...)})
+			}
+			for _, name := range pending {
+				fmt.Fprintf(c.OutOrStdout(), "%s done\n", name)
+			}
+			return nil
+		})
 	}
 	status := &cobra.Command{Use: "status", Short: "Show which migrations the database has", Args: usage(cobra.NoArgs)}
 	asJSON := jsonFlag(status)

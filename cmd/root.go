@@ -100,6 +100,7 @@ func newRoot() *cobra.Command {
 		importCommand(), startCommand(), watchCommand(), resultsCommand(),
 		configCommand(),
 	)
+	illustrate(root)
 	return root
 }
 
