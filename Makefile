@@ -60,6 +60,13 @@ conformance: postgres ## other people's suites and clients, and raw probes, agai
 	@command -v npm >/dev/null || echo "npm is not installed: the conformance suites are skipped"
 	go test -count=1 -v ./graph/conformance
 
+# An empty ENRICHD_TEST_NPM leaves out what comes from npm; anything else insists on it.
+.PHONY: published
+published: export ENRICHD_TEST_NPM ?= 1
+published: postgres ## linters and libraries of npm, at pinned versions, on the REST API and its webhooks
+	@[ -n "$$ENRICHD_TEST_NPM" ] || echo "ENRICHD_TEST_NPM is empty: what comes from npm is NOT tested"
+	go test -count=1 -v ./rest -run '^(TestLinters|TestPublishedLibraries)$$'
+
 .PHONY: bench
 bench: postgres ## benchmarks against their references, one JSON line each
 	go run ./bench
