@@ -67,6 +67,7 @@ var changing = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), func(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }},
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), func(n int) string { return fmt.Sprintf("%064x", n) }},
 	{regexp.MustCompile(`\b(prof|imp)_[0-9a-z]{26}`), func(n int) string { return fmt.Sprintf("prof_%026d", n) }},
+	{regexp.MustCompile(`\breq_[0-9a-z]{26}`), func(n int) string { return fmt.Sprintf("req_%026d", n) }},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), func(int) string { return "127.0.0.1:80" }},
 	{regexp.MustCompile(`"durationMs":\d+`), func(int) string { return `"durationMs":156` }},
 	{regexp.MustCompile(`"reset":\d+`), func(int) string { return `"reset":1705320120` }},

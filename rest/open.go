@@ -97,7 +97,7 @@ var openRows = []openRow{
 	{"Default limits", "60 a minute and 2,000 an hour when no plan is known", "internal/limit plans"},
 	{"Burst and windows", "GCRA a minute, a quota an hour; a remaining figure is never negative", ""},
 	{"Polls", "120 a minute and key on the results route, beside the key's own limits", "internal/limit pollsPerMinute"},
-	{"Limit headers on a 401", "none: limits are told to keys that hold", ""},
+	{"Limit headers on a 401", "only when a key was identified: a suspended one is told its limits, nobody else; a 403 for the address tells them too", ""},
 	{"Form of a key", "any sk_ token up to 128 bytes is looked up", ""},
 	{"Expired key", "INVALID_API_KEY, the body of an unknown one", ""},
 	{"Address not allowed", "403 RESOURCE_ACCESS_DENIED without saying why", ""},

@@ -125,7 +125,8 @@ func (a *API) serve(r route) http.Handler {
 }
 
 // admit checks key, scope, company and limits. The limits are drawn on before
-// the scope is looked at, since every answer to a known key tells them.
+// the scope is looked at, since every answer to a known key tells them; one that
+// is suspended or used from elsewhere is told them too, and draws on nothing.
 func (a *API) admit(w http.ResponseWriter, req *http.Request, r route) (*http.Request, error) {
 	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -134,6 +135,10 @@ func (a *API) admit(w http.ResponseWriter, req *http.Request, r route) (*http.Re
 	peer := a.Access.Proxies.Client(req.RemoteAddr, req.Header.Values("X-Forwarded-For"))
 	p, err := a.Access.Authenticate(req.Context(), strings.TrimSpace(token), peer)
 	if err != nil {
+		if p != nil {
+			verdict, _ := a.Limit.Take(req.Context(), p, limit.Requests, 0)
+			verdict.SetHeaders(w.Header().Set)
+		}
 		return req, err
 	}
 	// A standard key ignores companyId. One that manages companies names one of

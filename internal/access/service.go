@@ -60,8 +60,9 @@ const lastUsedEvery = time.Minute
 // Authenticate turns a key into a principal. addr is the caller's address, for
 // keys that are bound to networks, and to count failures by. Errors are
 // ErrInvalidKey, Suspended, TooManyFailures and fault.Forbidden; any other says
-// that we could not find out. Known and unknown keys cost one query each, and a
-// known one none while it is cached.
+// that we could not find out. With Suspended and fault.Forbidden comes the
+// principal too: its key is known, only not to be served. Known and unknown keys
+// cost one query each, and a known one none while it is cached.
 func (s *Service) Authenticate(ctx context.Context, token string, addr netip.Addr) (*Principal, error) {
 	p, err := s.authenticate(ctx, token, addr)
 	if err == nil {
@@ -82,7 +83,7 @@ func (s *Service) Authenticate(ctx context.Context, token string, addr netip.Add
 	default:
 		s.Metrics.AuthFailed("unavailable")
 	}
-	return nil, err
+	return p, err
 }
 
 func (s *Service) authenticate(ctx context.Context, token string, addr netip.Addr) (*Principal, error) {
@@ -111,10 +112,13 @@ func (s *Service) authenticate(ctx context.Context, token string, addr netip.Add
 		return nil, s.failures.fail(addr, allowed, now, ErrInvalidKey)
 	}
 	if err := p.Key.usable(now); err != nil {
-		return nil, s.failures.fail(addr, allowed, now, err)
+		if err = s.failures.fail(addr, allowed, now, err); !errors.As(err, new(Suspended)) {
+			p = nil
+		}
+		return p, err
 	}
 	if !p.Key.allows(addr) {
-		return nil, fault.Forbidden{Message: "Access denied"}
+		return p, fault.Forbidden{Message: "Access denied"}
 	}
 	if touch {
 		if err := s.Store.touch(ctx, s.DB, p.Key.ID, lastUsedEvery); err != nil {
