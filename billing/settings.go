@@ -46,7 +46,8 @@ func (s Settings) check() error {
 // ends as it began; and to postpaid only when no credits are left, since a
 // postpaid account holds none: what a prepaid one still owes is invoiced at the
 // end of its period. A new anchor or zone moves the end of the current period,
-// never its begin, so that no moment is in two periods or in none.
+// never its begin, so that no moment is in two periods or in none, and always to
+// a time ahead: a day that has passed is passed over.
 func (l *Ledger) Set(ctx context.Context, companyID string, s Settings) (*Account, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func (l *Ledger) Set(ctx context.Context, companyID string, s Settings) (*Accoun
 		if err := next.admits(a); err != nil {
 			return err
 		}
-		if err := updateSettings(ctx, tx, next, a.CycleAnchor != next.CycleAnchor || a.TimeZone != next.TimeZone); err != nil {
+		if err := updateSettings(ctx, tx, next, a.Now, a.CycleAnchor != next.CycleAnchor || a.TimeZone != next.TimeZone); err != nil {
 			return err
 		}
 		if a.Mode != next.Mode {

@@ -317,16 +317,22 @@ func knownZone(ctx context.Context, db bun.IDB, name string) (known bool, err er
 	return known, err
 }
 
-// updateSettings writes the settings of a locked account; recut computes the end of its period anew.
-func updateSettings(ctx context.Context, tx bun.Tx, a *Account, recut bool) error {
+// updateSettings writes the settings of an account that was locked at a time; recut
+// computes the end of its period anew. That is always ahead: were it a day that has
+// passed, what was taken back since would be in no window with what it takes back,
+// and the period could not be closed.
+func updateSettings(ctx context.Context, tx bun.Tx, a *Account, now time.Time, recut bool) error {
 	_, err := tx.NewRaw(`
 		UPDATE billing_accounts
 		   SET mode = ?mode, credit_limit = ?credit_limit, cycle_anchor = ?cycle_anchor, time_zone = ?time_zone, low_threshold = ?low_threshold,
-		       next_period_end = CASE WHEN ?recut THEN billing_period_end(next_period_start, ?cycle_anchor, ?time_zone) ELSE next_period_end END
+		       next_period_end = CASE WHEN ?recut
+		           THEN billing_period_end(greatest(next_period_start, ?now::timestamptz - interval '168 hours' + interval '1 microsecond'), ?cycle_anchor, ?time_zone)
+		           ELSE next_period_end END
 		 WHERE id = ?id`, struct {
 		*Account `bun:",extend"`
+		Now      time.Time
 		Recut    bool
-	}{a, recut}).Exec(ctx)
+	}{a, now, recut}).Exec(ctx)
 	return err
 }
 
