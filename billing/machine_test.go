@@ -1,14 +1,11 @@
 package billing_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,139 +16,47 @@ import (
 )
 
 // least is how many steps the state machine takes at least.
-var least = flag.Int("ledger.steps", 2000, "steps of the ledger's state machine, at least")
+var least = flag.Int("ledger.steps", 300, "steps of the ledger's state machine, at least")
 
 // Rounds of about this many steps, since a failing one is easier to shrink the shorter it is.
 func init() {
-	flag.Set("rapid.checks", "4")
-	flag.Set("rapid.steps", "100")
+	flag.Set("rapid.checks", "3")
+	flag.Set("rapid.steps", "150")
 }
 
-// tick is the unit in which the machine lets time pass.
+// tick is the unit in which the machine lets time pass within a period.
 const tick = time.Minute
 
 // TestStateMachine plays random commands against the ledger and against a model
-// that says what the rules say, as plainly as Go can, and proves the books after each.
+// that says what the rules say, compares the two after each, and proves the books.
 func TestStateMachine(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	steps := 0
+	steps, took := 0, map[string]int{}
 	for steps < *least && !t.Failed() {
 		rapid.Check(t, func(t *rapid.T) {
 			m := newMachine(t, b)
-			t.Repeat(map[string]func(*rapid.T){
-				"":        func(t *rapid.T) { steps++; m.compare(t) },
-				"grant":   m.grant,
-				"again":   m.grantAgain,
-				"reserve": m.reserve,
-				"move":    m.move,
-				"stray":   m.stray,
-				"pass":    m.pass,
-			})
+			actions := map[string]func(*rapid.T){}
+			for _, c := range []struct {
+				name   string
+				weight int
+				act    func(*rapid.T)
+			}{
+				{"grant", 2, m.grant}, {"again", 1, m.grantAgain}, {"adjust", 2, m.adjust}, {"refund", 4, m.refund},
+				{"reserve", 6, m.reserve}, {"reopen", 3, m.reopen}, {"move", 9, m.move}, {"stray", 1, m.stray},
+				{"mode", 2, m.mode}, {"limit", 1, m.limit}, {"cycle", 2, m.cycle}, {"close", 2, m.close}, {"invoice", 3, m.invoice},
+				{"pass", 2, m.pass}, {"leap", 3, m.leap},
+			} {
+				for n := range c.weight { // an action is drawn by its name, so the frequent ones have several
+					actions[fmt.Sprintf("%d %s", n, c.name)] = func(t *rapid.T) { c.act(t); took[c.name]++ }
+				}
+			}
+			actions[""] = func(t *rapid.T) { steps++; m.compare(t) }
+			t.Repeat(actions)
+			m.prove(t)
 		})
 	}
-	t.Logf("%d steps", steps)
-}
-
-type modelGrant struct {
-	id        string
-	remaining int64
-	priority  int
-	expires   time.Time // zero for never
-}
-
-func (g *modelGrant) expired(now time.Time) bool { return !g.expires.IsZero() && !g.expires.After(now) }
-
-type modelAccount struct {
-	company                        string
-	mode                           billing.Mode
-	limit                          int64
-	available, held, owed          int64
-	granted, captured, expiredEver int64
-	lines                          int64
-	grants                         []*modelGrant
-}
-
-func (a modelAccount) clone() *modelAccount {
-	grants := a.grants
-	a.grants = nil
-	for _, g := range grants {
-		copied := *g
-		a.grants = append(a.grants, &copied)
-	}
-	return &a
-}
-
-// order sorts the grants as they are spent.
-func (a *modelAccount) order(now time.Time) {
-	far := now.AddDate(1000, 0, 0)
-	end := func(g *modelGrant) time.Time {
-		if g.expires.IsZero() {
-			return far
-		}
-		return g.expires
-	}
-	slices.SortFunc(a.grants, func(x, y *modelGrant) int {
-		if x.expired(now) != y.expired(now) {
-			if x.expired(now) {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(x.priority, y.priority), end(x).Compare(end(y)), cmp.Compare(x.id, y.id))
-	})
-}
-
-// sweep ends what has expired and is not held: held credits stand on the first of the expired ones.
-func (a *modelAccount) sweep(now time.Time) {
-	a.order(now)
-	covered := a.held
-	for _, g := range a.grants {
-		if !g.expired(now) || g.remaining == 0 {
-			continue
-		}
-		kept := min(g.remaining, covered)
-		covered -= kept
-		if lost := g.remaining - kept; lost > 0 {
-			g.remaining = kept
-			a.available -= lost
-			a.expiredEver += lost
-			a.lines++
-		}
-	}
-}
-
-func (a *modelAccount) captureOne(now time.Time) {
-	a.lines++
-	a.held--
-	a.captured++
-	if a.mode == billing.Postpaid {
-		a.owed++
-		return
-	}
-	a.order(now)
-	for _, g := range a.grants {
-		if g.remaining > 0 {
-			g.remaining--
-			return
-		}
-	}
-	panic("the model captured without credits")
-}
-
-type modelRun struct {
-	id       string
-	account  *modelAccount
-	amount   int64
-	captured map[string]bool
-	released int64
-	open     bool
-}
-
-func (r *modelRun) held() int64 { return r.amount - int64(len(r.captured)) - r.released }
-
-func (r *modelRun) credits() billing.RunCredits {
-	return billing.RunCredits{Reserved: r.amount, Captured: int64(len(r.captured)), Released: r.released, Held: r.held()}
+	t.Logf("%d steps: %v", steps, took)
 }
 
 type machine struct {
@@ -168,6 +73,7 @@ func newMachine(t *rapid.T, b *bundle) *machine {
 	m := &machine{b: b, now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, int(serial.Add(1)))}
 	b.setClock(m.now)
 	b.empty()
+	b.Grace = rapid.SampledFrom([]time.Duration{0, 36 * time.Hour}).Draw(t, "grace")
 	limit := rapid.Int64Range(5, 30).Draw(t, "limit")
 	for _, a := range []*modelAccount{
 		{company: "pre", mode: billing.Prepaid}, {company: "other", mode: billing.Prepaid}, {company: "post", mode: billing.Postpaid, limit: limit},
@@ -178,6 +84,10 @@ func newMachine(t *rapid.T, b *bundle) *machine {
 		} else {
 			b.open(a.company, a.mode, nil)
 		}
+		b.price(a.company, "EUR", "0.05", m.now.AddDate(-1, 0, 0))
+		a.id, a.captures, a.anchor, a.zone = b.row(a.company).ID, map[string]int{}, 1, time.UTC
+		a.start = boundary(m.now.Year(), m.now.Month(), 1, time.UTC)
+		a.end = a.nextBoundary(a.start.Add(week))
 		m.accounts = append(m.accounts, a)
 	}
 	return m
@@ -189,45 +99,72 @@ func (b *bundle) empty() {
 	tables := []string{
 		"billing_invoice_lines", "billing_invoices", "billing_prices", "billing_entries", "billing_grant_draws", "billing_reservations", "billing_grants", "billing_accounts",
 	}
-	for _, table := range tables {
+	guarded := append([]string{"billing_counters"}, tables...)
+	for _, table := range guarded {
 		b.exec("ALTER TABLE ? DISABLE TRIGGER USER", bun.Ident(table))
 	}
-	b.exec("TRUNCATE " + strings.Join(tables, ", "))
 	for _, table := range tables {
+		b.exec("DELETE FROM ?", bun.Ident(table))
+	}
+	b.exec("UPDATE billing_counters SET value = 0")
+	for _, table := range guarded {
 		b.exec("ALTER TABLE ? ENABLE TRIGGER USER", bun.Ident(table))
 	}
 	b.exec("ALTER TABLE billing_entries DISABLE TRIGGER billing_entries_chain")
 }
 
+// life draws when a grant expires: never, within minutes, or within months.
+func (m *machine) life(t *rapid.T) *time.Time {
+	n := rapid.IntRange(0, 12).Draw(t, "life")
+	switch {
+	case n == 0:
+		return nil
+	case n <= 6:
+		return ptr(m.now.Add(time.Duration(n) * tick))
+	default:
+		return ptr(m.now.AddDate(0, 0, 9*(n-6)))
+	}
+}
+
+func (m *machine) account(t *rapid.T) *modelAccount {
+	return m.accounts[rapid.IntRange(0, len(m.accounts)-1).Draw(t, "account")]
+}
+
 func (m *machine) grant(t *rapid.T) {
-	a := rapid.SampledFrom(m.accounts[:2]).Draw(t, "account")
+	a := m.account(t)
 	g := billing.Grant{
 		CompanyID: a.company, Credits: rapid.Int64Range(1, 12).Draw(t, "credits"), Kind: billing.KindGrant,
-		Key: fmt.Sprintf("key-%d", serial.Add(1)), Priority: rapid.IntRange(0, 2).Draw(t, "priority"),
+		Key: fmt.Sprintf("key-%d", serial.Add(1)), Priority: rapid.IntRange(0, 2).Draw(t, "priority"), ExpiresAt: m.life(t),
 	}
-	if ticks := rapid.IntRange(0, 6).Draw(t, "life"); ticks > 0 {
-		g.ExpiresAt = ptr(m.now.Add(time.Duration(ticks) * tick))
+	if rapid.Bool().Draw(t, "bought") {
+		g.Kind, g.Reference = billing.KindPurchase, "pay-"+g.Key
 	}
 	e, balance, err := m.b.Grant(context.Background(), g)
+	if a.mode == billing.Postpaid {
+		conflict(t, err, string(billing.Postpaid))
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.sweep(m.now)
-	a.available += g.Credits
-	a.granted += g.Credits
-	a.lines++
-	row := &modelGrant{id: *e.GrantID, remaining: g.Credits, priority: g.Priority}
+	row := &modelGrant{id: *e.GrantID, priority: g.Priority}
 	if g.ExpiresAt != nil {
 		row.expires = *g.ExpiresAt
 	}
-	a.grants = append(a.grants, row)
+	a.come(m.now, g.Credits, row, modelEntry{kind: g.Kind})
 	m.grants, m.entries = append(m.grants, g), append(m.entries, e)
-	if balance.Available != a.available || balance.Held != a.held || e.Seq != a.lines {
-		t.Fatalf("granted: entry %d and %+v, the model says %d, %d, %d", e.Seq, balance, a.lines, a.available, a.held)
+	a.says(t, e, balance)
+}
+
+// says compares what a command answered with the model after it.
+func (a *modelAccount) says(t *rapid.T, e *billing.Entry, balance *billing.CreditBalance) {
+	if balance.Available != a.available || balance.Held != a.held || e.Seq != int64(len(a.entries)) {
+		t.Fatalf("%s: entry %d and %+v, the model says %d, %d, %d", e.Kind, e.Seq, balance, len(a.entries), a.available, a.held)
 	}
 }
 
-// grantAgain repeats a command: the same entry, and nothing moves but what has expired.
+// grantAgain repeats a command: the same entry, whatever became of the account, and nothing moves but what has expired.
 func (m *machine) grantAgain(t *rapid.T) {
 	if len(m.grants) == 0 {
 		t.Skip("nothing granted yet")
@@ -244,9 +181,16 @@ func (m *machine) grantAgain(t *rapid.T) {
 	}
 }
 
+// short expects a refusal for want of credits.
+func (a *modelAccount) short(t *rapid.T, err error, required int64) {
+	var refused billing.InsufficientCredits
+	if !errors.As(err, &refused) || refused.Required != required || refused.Available != a.left() || refused.Limit != (a.mode == billing.Postpaid) {
+		t.Fatalf("%d required with %d left: %v", required, a.left(), err)
+	}
+}
+
 func (m *machine) reserve(t *rapid.T) {
-	i := rapid.IntRange(0, len(m.accounts)-1).Draw(t, "account")
-	a := m.accounts[i]
+	a := m.account(t)
 	r := billing.Reservation{CompanyID: a.company, RunID: fmt.Sprintf("run-%d", serial.Add(1)), Hold: rapid.Int64Range(0, 10).Draw(t, "hold")}
 	r.Required = r.Hold + rapid.Int64Range(0, 2).Draw(t, "repeats")
 	r.Settled = rapid.Int64Range(0, r.Hold).Draw(t, "settled")
@@ -254,37 +198,69 @@ func (m *machine) reserve(t *rapid.T) {
 
 	after := a.clone()
 	after.sweep(m.now)
-	left := after.available
-	if a.mode == billing.Postpaid {
-		left = max(0, a.limit-a.owed-a.held)
-	}
-	if r.Hold > 0 && left < r.Required {
-		var refused billing.InsufficientCredits
-		if !errors.As(err, &refused) || refused.Required != r.Required || refused.Available != left || refused.Limit != (a.mode == billing.Postpaid) {
-			t.Fatalf("reserve %d with %d left: %v", r.Required, left, err)
-		}
+	if r.Hold > 0 && after.left() < r.Required {
+		after.short(t, err, r.Required)
 		return // and the transaction rolled back, the sweep with it
 	}
 	if err != nil {
-		t.Fatalf("reserve %d with %d left: %v", r.Required, left, err)
+		t.Fatalf("reserve %d with %d left: %v", r.Required, after.left(), err)
 	}
 	if r.Hold == 0 {
 		return
 	}
-	run := &modelRun{id: r.RunID, amount: r.Hold, released: r.Settled, captured: map[string]bool{}, open: r.Settled < r.Hold}
-	after.held += run.held()
-	after.lines++
+	run := &modelRun{id: r.RunID, account: a, amount: r.Hold, released: r.Settled, captured: map[string]bool{}, state: "OPEN"}
+	after.post(m.now, modelEntry{kind: billing.KindReserve})
 	if r.Settled > 0 {
-		after.lines++
+		after.post(m.now, modelEntry{kind: billing.KindRelease})
 	}
-	if a.mode == billing.Prepaid {
-		after.available -= run.held()
+	if r.Settled == r.Hold {
+		run.state = "SETTLED"
 	}
 	*a = *after
-	run.account = a
+	a.hold(run.held())
 	m.runs = append(m.runs, run)
 	if rc != run.credits() {
 		t.Fatalf("reserved %+v, the model says %+v", rc, run.credits())
+	}
+}
+
+// hold moves credits to what is held; below zero gives them back.
+func (a *modelAccount) hold(n int64) {
+	a.held += n
+	if a.mode == billing.Prepaid {
+		a.available -= n
+	}
+}
+
+// recent is one of the last runs, so that commands meet.
+func (m *machine) recent(t *rapid.T) *modelRun {
+	if len(m.runs) == 0 {
+		t.Skip("nothing reserved yet")
+	}
+	return m.runs[len(m.runs)-rapid.IntRange(1, min(6, len(m.runs))).Draw(t, "run, from the last")]
+}
+
+// reopen raises what a run holds, whether it has ended or not, and whatever the mode was when it began.
+func (m *machine) reopen(t *rapid.T) {
+	run := m.recent(t)
+	a, add := run.account, rapid.Int64Range(1, 4).Draw(t, "add")
+	rc, err := m.b.reopen(a.company, run.id, add)
+	after := a.clone()
+	after.sweep(m.now)
+	if after.left() < add {
+		after.short(t, err, add)
+		return
+	}
+	if err != nil {
+		t.Fatalf("reopen by %d with %d left: %v", add, after.left(), err)
+	}
+	*a = *after
+	a.post(m.now, modelEntry{kind: billing.KindReserve})
+	a.hold(add)
+	run.amount += add
+	run.state = "OPEN"
+	if rc != run.credits() {
+		t.Fatalf("reopened %+v, the model says %+v", rc, run.credits())
 	}
 }
 
@@ -297,35 +273,33 @@ func (m *machine) move(t *rapid.T) {
 	var settles []billing.Settle
 	named, moved := map[string]*modelRun{}, map[*modelAccount]bool{}
 	for range rapid.IntRange(1, 12).Draw(t, "captures") {
-		run := rapid.SampledFrom(m.runs[max(0, len(m.runs)-6):]).Draw(t, "run")
+		run := m.recent(t)
 		profile := fmt.Sprintf("p%d", rapid.IntRange(0, 9).Draw(t, "profile"))
 		if fresh := !run.captured[profile]; fresh {
-			if !run.open || run.held() == 0 {
+			if !run.open() || run.held() == 0 {
 				continue
 			}
 			run.captured[profile] = true
-			run.account.captureOne(m.now)
+			run.account.capture(m.now, run.id, profile)
 			moved[run.account] = true
 		}
 		captures = append(captures, billing.Capture{CompanyID: run.account.company, RunID: run.id, ProfileID: profile})
 		named[run.id] = run
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "settles") {
-		run := rapid.SampledFrom(m.runs[max(0, len(m.runs)-6):]).Draw(t, "ending")
-		settles = append(settles, billing.Settle{CompanyID: run.account.company, RunID: run.id, Void: rapid.Bool().Draw(t, "void")})
+		run := m.recent(t)
+		void := rapid.Bool().Draw(t, "void")
+		settles = append(settles, billing.Settle{CompanyID: run.account.company, RunID: run.id, Void: void})
 		named[run.id] = run
-		if !run.open {
+		if !run.open() {
 			continue
 		}
-		run.open = false
+		run.state = map[bool]string{true: "VOID", false: "SETTLED"}[void]
 		rest := run.held()
 		run.released += rest
-		run.account.held -= rest
-		if run.account.mode == billing.Prepaid {
-			run.account.available += rest
-		}
+		run.account.hold(-rest)
 		if rest > 0 {
-			run.account.lines++
+			run.account.post(m.now, modelEntry{kind: billing.KindRelease})
 			moved[run.account] = true
 		}
 	}
@@ -349,7 +323,7 @@ func (m *machine) move(t *rapid.T) {
 func (m *machine) stray(t *rapid.T) {
 	company, run := m.accounts[0].company, "unheard-of"
 	if len(m.runs) > 0 {
-		if r := rapid.SampledFrom(m.runs).Draw(t, "run"); !r.open {
+		if r := m.recent(t); !r.open() {
 			company, run = r.account.company, r.id
 		}
 	}
@@ -359,44 +333,20 @@ func (m *machine) stray(t *rapid.T) {
 }
 
 func (m *machine) pass(t *rapid.T) {
-	m.now = m.now.Add(time.Duration(rapid.IntRange(1, 3).Draw(t, "ticks")) * tick)
+	m.to(m.now.Add(time.Duration(rapid.IntRange(1, 3).Draw(t, "ticks")) * tick))
+}
+
+func (m *machine) to(at time.Time) {
+	m.now = at
 	m.b.exec("UPDATE test_clock SET at = ?", m.now)
 }
 
-func (m *machine) compare(t *rapid.T) {
-	for _, a := range m.accounts {
-		row := m.b.row(a.company) // as it lies there: Account would end what has expired
-		got := []int64{row.Available, row.Held, row.Owed, row.GrantedTotal, row.CapturedTotal, row.ExpiredTotal, row.LastSeq}
-		want := []int64{a.available, a.held, a.owed, a.granted, a.captured, a.expiredEver, a.lines}
-		if !slices.Equal(got, want) {
-			t.Fatalf("%s: available, held, owed, granted, captured, expired, entries are %v, the model says %v", a.company, got, want)
-		}
-		var rows []struct {
-			ID        string `bun:"id"`
-			Remaining int64  `bun:"remaining"`
-		}
-		if err := m.b.DB.NewRaw("SELECT id, remaining FROM billing_grants WHERE account_id = ?", row.ID).Scan(context.Background(), &rows); err != nil {
-			t.Fatal(err)
-		}
-		remaining := map[string]int64{}
-		for _, r := range rows {
-			remaining[r.ID] = r.Remaining
-		}
-		for _, g := range a.grants {
-			if remaining[g.id] != g.remaining {
-				t.Fatalf("%s: grant %s has %d left, the model says %d", a.company, g.id, remaining[g.id], g.remaining)
-			}
-		}
+// leap goes to where a period ends, or just before or after that, whether it is closed there or not.
+func (m *machine) leap(t *rapid.T) {
+	day := 24 * time.Hour
+	to := m.account(t).end.Add(rapid.SampledFrom([]time.Duration{-9 * day, -time.Microsecond, 0, time.Hour, 35 * time.Hour, 45 * day}).Draw(t, "beside"))
+	if !to.After(m.now) {
+		to = m.now.Add(rapid.SampledFrom([]time.Duration{time.Hour, 36 * time.Hour, 5 * day}).Draw(t, "later"))
 	}
-	violations, err := m.b.Audit(context.Background(), m.b.DB)
-	if err != nil || len(violations) > 0 {
-		t.Fatalf("audit: %v %v", violations, err)
-	}
-	if m.steps++; m.steps%5 != 0 {
-		return
-	}
-	proof, err := m.b.Prove(context.Background())
-	if err != nil || len(proof.Findings) > 0 {
-		t.Fatalf("proof: %v %v", proof.Findings, err)
-	}
+	m.to(to.UTC())
 }
