@@ -66,7 +66,7 @@ func (l *Ledger) Adjust(ctx context.Context, in Adjust) (*Entry, *CreditBalance,
 	made := func(e *Entry, _ *CreditGrant) bool {
 		return e.Kind == KindAdjust && e.Amount-e.OwedChange == in.Credits && text(e.Memo) == in.Memo
 	}
-	entry, balance, err := l.command(ctx, in.CompanyID, in.Key, made, l.lockClosed, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
+	entry, balance, err := l.command(ctx, "adjustCredits", in.CompanyID, in.Key, made, l.lockClosed, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
 		switch {
 		case a.Mode == Prepaid && in.Credits > 0:
 			return insertGrant(ctx, tx, a, Grant{Credits: in.Credits, Kind: KindAdjust, Memo: in.Memo, Actor: in.Actor, Key: in.Key}, nil)
@@ -106,7 +106,7 @@ func (l *Ledger) Refund(ctx context.Context, in Refund) (*Entry, *CreditBalance,
 	made := func(e *Entry, _ *CreditGrant) bool {
 		return e.Kind == KindRefund && text(e.RunID) == in.RunID && text(e.ProfileID) == in.ProfileID && text(e.Memo) == in.Memo
 	}
-	entry, balance, err := l.command(ctx, in.CompanyID, in.Key, made, l.lockClosed, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
+	entry, balance, err := l.command(ctx, "refundCredits", in.CompanyID, in.Key, made, l.lockClosed, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
 		c, err := captureOf(ctx, tx, a.ID, in.RunID, in.ProfileID)
 		switch {
 		case err != nil:

@@ -85,7 +85,11 @@ func (l *Ledger) Grant(ctx context.Context, in Grant) (*Entry, *CreditBalance, e
 	if err := in.check(); err != nil {
 		return nil, nil, err
 	}
-	entry, balance, err := l.command(ctx, in.CompanyID, in.Key, in.made, lockCurrent, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
+	operation := "grantCredits"
+	if in.Kind == KindPurchase {
+		operation = "purchaseCredits"
+	}
+	entry, balance, err := l.command(ctx, operation, in.CompanyID, in.Key, in.made, lockCurrent, func(ctx context.Context, tx bun.Tx, a *standing) (*Entry, error) {
 		if err := in.admit(ctx, tx, a); err != nil {
 			return nil, err
 		}
@@ -112,10 +116,12 @@ func (l *Ledger) Purchase(ctx context.Context, key string, credits int64, refere
 // command runs one command of a caller on the company's account, once per key: a
 // repeat returns the entry that the first made and the balance of now; made says
 // whether an entry is this command's, and one that is not is an
-// IdempotencyKeyReused. lock locks the account and does what is due in it.
-func (l *Ledger) command(ctx context.Context, companyID, key string, made func(*Entry, *CreditGrant) bool,
+// IdempotencyKeyReused. lock locks the account and does what is due in it; operation
+// is what a repeat counts as (metrics.KeyedOperations).
+func (l *Ledger) command(ctx context.Context, operation, companyID, key string, made func(*Entry, *CreditGrant) bool,
 	lock func(context.Context, bun.Tx, string) (*standing, error), do func(context.Context, bun.Tx, *standing) (*Entry, error),
 ) (entry *Entry, balance *CreditBalance, err error) {
+	replayed := false
 	err = pg.InTx(ctx, l.DB, func(ctx context.Context, tx bun.Tx) error {
 		a, err := lock(ctx, tx, companyID)
 		if err != nil {
@@ -132,7 +138,7 @@ func (l *Ledger) command(ctx context.Context, companyID, key string, made func(*
 			}
 		case e != nil:
 			of := a.Balance()
-			entry, balance = e, &of
+			entry, balance, replayed = e, &of, true
 			return l.tellLow(ctx, tx, a)
 		}
 		if entry, err = do(ctx, tx, a); err != nil {
@@ -141,6 +147,9 @@ func (l *Ledger) command(ctx context.Context, companyID, key string, made func(*
 		balance = &CreditBalance{Posted: entry.AvailableAfter + entry.HeldAfter, Held: entry.HeldAfter, Available: entry.AvailableAfter}
 		return l.tellLow(ctx, tx, a)
 	})
+	if err == nil && replayed {
+		l.Metrics.Replayed(operation)
+	}
 	return entry, balance, err
 }
 

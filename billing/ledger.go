@@ -13,6 +13,7 @@ import (
 	"github.com/enrichd/enrichd/dispatch"
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/ident"
+	"github.com/enrichd/enrichd/internal/metrics"
 	"github.com/enrichd/enrichd/internal/page"
 	"github.com/enrichd/enrichd/internal/pg"
 )
@@ -31,6 +32,8 @@ type Ledger struct {
 	Dispatch *dispatch.Service
 	// Grace is how long an invoice waits for its number after its period was closed.
 	Grace time.Duration
+	// Metrics counts repeats of commands; nil counts nothing.
+	Metrics *metrics.Metrics
 }
 
 // OpenAccount gives a company its account, empty, in the caller's transaction.

@@ -35,7 +35,10 @@ func newAdmin(a *App) *admin {
 	a.Metrics.Registry.MustRegister(collectors.NewDBStatsCollector(a.DB.DB, "enrichd"), a.Ledger.Collector())
 	a.Dispatch.Measure(a.Metrics)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Metrics.Registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	// Who asks for OpenMetrics gets exemplars too, which the older text format has no place for.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Metrics.Registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true,
+	}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

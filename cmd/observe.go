@@ -31,13 +31,14 @@ func (s *api) observed(next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			route, method := routeOf(r.Pattern), methodOf(r.Method)
+			traceID := spans.TraceID(ctx)
 			end(route, method, rec.status())
 			took := time.Since(began)
 			measured := took
 			if media, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type")); media == "text/event-stream" {
 				measured = rec.answered.Sub(began) // how long it lasts is the client's choice
 			}
-			s.app.Metrics.Request(route, method, strconv.Itoa(rec.status()), measured)
+			s.app.Metrics.Request(route, method, strconv.Itoa(rec.status()), traceID, measured)
 			level := slog.LevelInfo
 			switch {
 			case rec.status() >= http.StatusInternalServerError:

@@ -66,6 +66,7 @@ func (s *Service) Redeliver(ctx context.Context, in RedeliverInput) (*Redelivery
 		return nil, err
 	}
 	out := &Redelivery{ID: ident.New("rdl"), CompanyID: p.Company.ID}
+	replayed := false
 	err = pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
 		prior, err := idem.Take(ctx, tx, idem.Claim{
 			CompanyID: p.Company.ID, Operation: redeliverOperation, Key: in.IdempotencyKey,
@@ -74,7 +75,7 @@ func (s *Service) Redeliver(ctx context.Context, in RedeliverInput) (*Redelivery
 		if err != nil {
 			return err
 		}
-		if prior != "" {
+		if replayed = prior != ""; replayed {
 			out, err = s.store.redelivery(ctx, tx, p.Company.ID, prior)
 			return err
 		}
@@ -95,6 +96,9 @@ func (s *Service) Redeliver(ctx context.Context, in RedeliverInput) (*Redelivery
 	})
 	if err != nil {
 		return nil, err
+	}
+	if replayed {
+		s.Metrics.Replayed(redeliverOperation)
 	}
 	return out, nil
 }

@@ -65,6 +65,7 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 	}
 	im := &Import{ID: ident.New("imp"), CompanyID: company}
 	profiles, rowOf := s.accept(im, rows)
+	replayed := false
 	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.Store.holdCompany(ctx, tx, company); err != nil {
 			return err
@@ -76,6 +77,7 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 		if err != nil {
 			return err
 		}
+		replayed = prior != ""
 		wanted, err := s.dropErased(ctx, tx, im, profiles, rowOf)
 		if err != nil {
 			return err
@@ -97,6 +99,9 @@ func (s *Service) Import(ctx context.Context, key string, rows []ImportRow) (*Im
 	})
 	if err == nil {
 		s.Wake.Publish(dispatch.CompanyTopic(company))
+		if replayed {
+			s.Metrics.Replayed(importOperation)
+		}
 	}
 	return im, err
 }

@@ -132,16 +132,20 @@ func (s *Service) RetryFailed(ctx context.Context, in RetryInput) (run *Run, req
 			Limit: MaxProfiles, Actual: len(in.ProfileIDs),
 		}
 	}
+	replayed := false
 	err = pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
 		b, err := s.openOwn(ctx, tx, in.RequestID)
 		if err != nil {
 			return err
 		}
-		run, requeued, err = s.retry(ctx, tx, b, in)
+		run, requeued, replayed, err = s.retry(ctx, tx, b, in)
 		return err
 	})
 	if err != nil {
 		return nil, 0, err
+	}
+	if replayed {
+		s.Metrics.Replayed(retryOperation)
 	}
 	s.Wake.Publish(run.ID)
 	return run, requeued, nil
@@ -149,8 +153,8 @@ func (s *Service) RetryFailed(ctx context.Context, in RetryInput) (run *Run, req
 
 // retry does it while the run's row is locked, so that the claim's resource can
 // tell how many it was: a replay answers as the first call did.
-func (s *Service) retry(ctx context.Context, tx bun.Tx, b *book, in RetryInput) (*Run, int, error) {
-	run := b.run
+func (s *Service) retry(ctx context.Context, tx bun.Tx, b *book, in RetryInput) (run *Run, requeued int, replayed bool, err error) {
+	run = b.run
 	again, refused := b.failed(in.ProfileIDs)
 	prior, err := idem.Take(ctx, tx, idem.Claim{
 		CompanyID: run.CompanyID, Operation: retryOperation, Key: in.IdempotencyKey,
@@ -159,35 +163,35 @@ func (s *Service) retry(ctx context.Context, tx bun.Tx, b *book, in RetryInput) 
 	var reused fault.IdempotencyKeyReused
 	if errors.As(err, &reused) {
 		reused.OriginalRequestID, _, _ = strings.Cut(reused.OriginalRequestID, " ")
-		return nil, 0, reused
+		return nil, 0, false, reused
 	}
 	switch {
 	case err != nil:
-		return nil, 0, err
+		return nil, 0, false, err
 	case prior != "":
 		_, count, _ := strings.Cut(prior, " ")
 		n, err := strconv.Atoi(count)
-		return run, n, err
+		return run, n, true, err
 	case refused != nil:
-		return nil, 0, refused
+		return nil, 0, false, refused
 	case !run.Status.Final():
-		return nil, 0, fault.Conflict{Head: fault.Head{Message: "the run has not ended yet", Field: []string{"requestId"}}, State: string(run.Status)}
+		return nil, 0, false, fault.Conflict{Head: fault.Head{Message: "the run has not ended yet", Field: []string{"requestId"}}, State: string(run.Status)}
 	case now().Sub(run.CreatedAt) > retryFor:
-		return nil, 0, fault.Conflict{
+		return nil, 0, false, fault.Conflict{
 			Head: fault.Head{Message: "the run is too old to be tried again; start a new one", Field: []string{"requestId"}}, State: "EXPIRED",
 		}
 	case len(again) == 0:
-		return run, 0, nil
+		return run, 0, false, nil
 	}
 	b.reopen(now(), again)
 	if _, err := s.commit(ctx, tx, map[string]*book{run.ID: b}); err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	if err := s.Jobs.Add(ctx, tx, jobsOf(b)); err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	if run.Test {
-		return run, len(again), nil
+		return run, len(again), false, nil
 	}
 	// Last, because it locks the account row.
 	credits, err := s.Ledger.Reopen(ctx, tx, billing.Reopen{
@@ -196,7 +200,7 @@ func (s *Service) retry(ctx context.Context, tx bun.Tx, b *book, in RetryInput) 
 	if err == nil && credits != run.Credits() {
 		err = fmt.Errorf("run %s: %w: %+v in the ledger, %+v in the run", run.ID, errBooksDiffer, credits, run.Credits())
 	}
-	return run, len(again), err
+	return run, len(again), false, err
 }
 
 // failed finds the members to try again: those named, or every retryable failure.

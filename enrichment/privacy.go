@@ -234,6 +234,7 @@ func (s *Service) Erase(ctx context.Context, key string, ref PersonRef, reason s
 	p := access.From(ctx)
 	receipt := &Erasure{ID: ident.New("ers"), CompanyID: p.Company.ID, APIKeyID: p.Key.ID, Reason: reason, CreatedAt: now()}
 	var touched []string
+	replayed := false
 	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.Store.lockCompany(ctx, tx, p.Company.ID); err != nil {
 			return err
@@ -246,7 +247,7 @@ func (s *Service) Erase(ctx context.Context, key string, ref PersonRef, reason s
 		if err != nil {
 			return err
 		}
-		if prior != "" {
+		if replayed = prior != ""; replayed {
 			receipt, err = s.Store.erasure(ctx, tx, prior)
 			return err
 		}
@@ -255,6 +256,9 @@ func (s *Service) Erase(ctx context.Context, key string, ref PersonRef, reason s
 	})
 	if err != nil {
 		return nil, err
+	}
+	if replayed {
+		s.Metrics.Replayed(eraseOperation)
 	}
 	s.Wake.Publish(append(touched, ErasedTopic)...)
 	return receipt, nil

@@ -134,7 +134,7 @@ func (s *Service) Start(ctx context.Context, in StartInput) (run *Run, replayed 
 		return nil, false, err
 	}
 	if replayed {
-		s.Metrics.Replayed()
+		s.Metrics.Replayed(startOperation)
 	} else {
 		if run.Status.Final() { // nothing was left to do
 			s.Metrics.RunEnded(string(run.Status))

@@ -4,6 +4,7 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,11 +17,12 @@ type Metrics struct {
 	// Registry is what /metrics shows.
 	Registry *prometheus.Registry
 
-	requests, operations                  *prometheus.HistogramVec
-	rejected, runs, profiles              *prometheus.CounterVec
-	attempts, limited, authFailed         *prometheus.CounterVec
-	attemptTime, deliveryTime, eventLag   prometheus.Histogram
-	captures, conflicts, refused, replays prometheus.Counter
+	requests, operations                *prometheus.HistogramVec
+	rejected, runs, profiles            *prometheus.CounterVec
+	attempts, limited, authFailed       *prometheus.CounterVec
+	attemptTime, deliveryTime, eventLag prometheus.Histogram
+	captures, conflicts, refused        prometheus.Counter
+	replays                             *prometheus.CounterVec
 }
 
 // The bounds of histograms, in seconds.
@@ -69,15 +71,25 @@ func New() *Metrics {
 	m.captures = counter("billing_captures_total", "Credits captured.")
 	m.conflicts = counter("billing_capture_conflicts_total", "Captures that existed already, which is how a second execution of a job shows.")
 	m.refused = counter("billing_reserve_rejected_total", "Runs refused for want of credits.")
-	m.replays = counter("idempotency_replays_total", "Calls answered with what an earlier call with the same key had made.")
+	m.replays = counters("idempotency_replays_total", "Calls answered with what an earlier call with the same key had made.", "operation")
+	for _, operation := range KeyedOperations {
+		m.replays.WithLabelValues(operation)
+	}
 	return m
 }
 
-// Request counts an answered request. route is a pattern, never a path.
-func (m *Metrics) Request(route, method, status string, took time.Duration) {
-	if m != nil {
-		m.requests.WithLabelValues(route, method, status).Observe(took.Seconds())
+// Request counts an answered request. route is a pattern, never a path. traceID is
+// that of a trace that is kept, "" for none: an exemplar leads from the bucket to it.
+func (m *Metrics) Request(route, method, status, traceID string, took time.Duration) {
+	if m == nil {
+		return
 	}
+	h := m.requests.WithLabelValues(route, method, status)
+	if e, ok := h.(prometheus.ExemplarObserver); ok && traceID != "" {
+		e.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
+	h.Observe(took.Seconds())
 }
 
 // Operation counts a GraphQL query or mutation that ran. name is "other" but for operations of our own.
@@ -157,9 +169,20 @@ func (m *Metrics) ReserveRefused() {
 	}
 }
 
-// Replayed counts a call answered from an earlier one.
-func (m *Metrics) Replayed() {
-	if m != nil {
-		m.replays.Inc()
+// KeyedOperations are all that take an idempotency key, by the name that
+// GraphQL has for them; the last two are commands only.
+var KeyedOperations = []string{
+	"startEnrichment", "retryFailedProfiles", "importProfiles", "erasePerson", "redeliver",
+	"grantCredits", "purchaseCredits", "adjustCredits", "refundCredits",
+}
+
+// Replayed counts a call answered from an earlier one. operation is one of KeyedOperations.
+func (m *Metrics) Replayed(operation string) {
+	if m == nil {
+		return
 	}
+	if !slices.Contains(KeyedOperations, operation) {
+		operation = "other"
+	}
+	m.replays.WithLabelValues(operation).Inc()
 }

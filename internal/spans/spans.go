@@ -87,6 +87,15 @@ func Note(ctx context.Context, attrs ...slog.Attr) {
 // Name renames ctx's span.
 func Name(ctx context.Context, name string) { trace.SpanFromContext(ctx).SetName(name) }
 
+// TraceID is the id of ctx's trace, when this process sends it somewhere; "" otherwise.
+func TraceID(ctx context.Context) string {
+	span := trace.SpanFromContext(ctx)
+	if c := span.SpanContext(); span.IsRecording() && c.IsSampled() {
+		return c.TraceID().String()
+	}
+	return ""
+}
+
 // Server opens the span of a request, which continues the caller's trace (W3C
 // Trace Context) when it sent one; end closes it with the pattern that matched,
 // the method and the status.

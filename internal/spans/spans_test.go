@@ -30,11 +30,18 @@ func TestSpans(t *testing.T) {
 		t.Errorf("a trace without tracing: %s", out.String())
 	}
 
+	if id := TraceID(ctx); id != "" {
+		t.Errorf("a trace without tracing: %s", id)
+	}
+
 	exporter := kept{tracetest.NewInMemoryExporter()}
 	stop := StartWith(exporter, "test")
 	r := httptest.NewRequest("GET", "/secret/path?secret=query", nil)
 	r.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	ctx, done := Server(r)
+	if id := TraceID(ctx); id != "0af7651916cd43dd8448eb211c80319c" {
+		t.Errorf("the trace is %s", id)
+	}
 	Name(ctx, "query")
 	Note(ctx, slog.Int("n", 7), slog.Duration("took", time.Second))
 	inner, end := Begin(ctx, "profile", slog.String("run_id", "enr_1"))
