@@ -102,7 +102,7 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	if c.RateLimits {
 		a.Limit = &limit.Limiter{DB: a.DB, Log: log, Rejected: func(b limit.Bucket) { a.Metrics.Limited(string(b)) }}
 	}
-	a.Ledger = &billing.Ledger{DB: a.DB, Log: log, Grace: c.InvoiceGrace}
+	a.Ledger = &billing.Ledger{DB: a.DB, Log: log, Grace: c.InvoiceGrace, Metrics: a.Metrics}
 	if c.LedgerChain {
 		if err := a.Ledger.Chain(ctx); err != nil {
 			return a, err
