@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/enrichd/enrichd/internal/fault"
 )
 
-// Bounds of custom headers.
+// Bounds of custom headers. A name or a value is measured in characters, all of them together in bytes.
 const (
 	maxHeaders     = 50
 	maxHeaderName  = 255
@@ -77,8 +78,8 @@ func checkHeaders(headers []WebhookHeaderInput, older string) (refusals []error)
 		}
 		seen[lower] = true
 		switch {
-		case h.Value == "" || len(h.Value) > maxHeaderValue:
-			refusals = append(refusals, fault.Invalid(path+".value", "must be 1 to %d bytes long", maxHeaderValue))
+		case h.Value == "" || utf8.RuneCountInString(h.Value) > maxHeaderValue:
+			refusals = append(refusals, fault.Invalid(path+".value", "must be 1 to %d characters long", maxHeaderValue))
 		case fault.Text(path, h.Value, 0) != nil || strings.ContainsFunc(h.Value, notFieldValue) || strings.Trim(h.Value, " \t") != h.Value:
 			refusals = append(refusals, fault.Invalid(path+".value", "holds characters that HTTP does not allow in a header value, or white space around it"))
 		}

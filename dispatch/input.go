@@ -8,7 +8,7 @@ import (
 	"github.com/enrichd/enrichd/internal/fault"
 )
 
-// Bounds of a webhook's settings.
+// Bounds of a webhook's settings; of texts in characters. The egress guard also bounds a URL in bytes.
 const (
 	maxURL         = 2048
 	maxName        = 255
@@ -72,13 +72,13 @@ func (c WebhookChange) check(older string) error {
 		}
 	}
 	if c.URL != nil {
-		refuse(fault.Text("url", *c.URL, maxURL))
+		refuse(fault.Characters("url", *c.URL, maxURL))
 	}
 	if c.Name.Text != nil {
-		refuse(fault.Text("name", *c.Name.Text, maxName))
+		refuse(fault.Characters("name", *c.Name.Text, maxName))
 	}
 	if c.Description.Text != nil {
-		refuse(fault.Text("description", *c.Description.Text, maxDescription))
+		refuse(fault.Characters("description", *c.Description.Text, maxDescription))
 	}
 	refusals = append(refusals, checkHeaders(c.Headers, older)...)
 	if c.EventTypes != nil && len(c.EventTypes) == 0 {

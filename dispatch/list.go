@@ -64,7 +64,7 @@ func (s *Service) Deliveries(ctx context.Context, a page.Args, f DeliveryFilter)
 func (f DeliveryFilter) check() error {
 	for path, text := range map[string]*string{"filter.webhookId": f.WebhookID, "filter.requestId": f.RequestID} {
 		if text != nil {
-			if err := fault.Text(path, *text, 255); err != nil {
+			if err := fault.Characters(path, *text, 255); err != nil {
 				return err
 			}
 		}

@@ -236,7 +236,7 @@ func (s *Service) WebhooksOfKey(ctx context.Context, companyID *string, pageNumb
 		return nil, 0, fault.Invalid("limit", "must be between 1 and %d, not %d", page.MaxFirst, limit)
 	}
 	if companyID != nil {
-		if err := fault.Text("companyId", *companyID, maxName); err != nil {
+		if err := fault.Characters("companyId", *companyID, maxName); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -99,4 +100,32 @@ func TestContractPage(t *testing.T) {
 			t.Errorf("X-Request-Id %q, and %s", id, r.body)
 		}
 	})
+}
+
+// TestLengths counts characters, not bytes, at each limit of the contract and one above it.
+func TestLengths(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	c := h.tenant(10)
+	hook := hookOf(c, `["PING"]`)
+	header := func(n int) string {
+		return `{"headers":[{"name":"X-A","value":"` + strings.Repeat("é", n) + `"}]}`
+	}
+	for _, letter := range []string{"n", "ä", "語", "😀"} {
+		long := func(n int) string { return strings.Repeat(letter, n) }
+		c.call("PATCH", "/webhooks/"+hook, `{"name":"`+long(255)+`","description":"`+long(2000)+`"}`).expect(t, 200, "")
+		for field, n := range map[string]int{"name": 255, "description": 2000} {
+			r := c.call("PATCH", "/webhooks/"+hook, `{"`+field+`":"`+long(n+1)+`"}`)
+			r.expect(t, 400, "VALIDATION_ERROR")
+			if want := fmt.Sprintf(`{"field":%q,"message":"must be at most %d characters long, not %d"}`, field, n, n+1); !strings.Contains(string(r.body), want) {
+				t.Errorf("%s", r.body)
+			}
+		}
+		c.call("POST", "/sourcing/render-html", `{"profileIds":["`+long(200)+`"]}`).expect(t, 200, "")
+		c.call("POST", "/sourcing/render-html", `{"profileIds":["`+long(201)+`"]}`).expect(t, 400, "VALIDATION_ERROR")
+		c.call("GET", "/profiles/"+url.PathEscape(long(200)), "").expect(t, 404, "RESOURCE_NOT_FOUND")
+		c.call("GET", "/profiles/"+url.PathEscape(long(201)), "").expect(t, 404, "RESOURCE_NOT_FOUND")
+	}
+	c.call("PATCH", "/webhooks/"+hook, header(4096)).expect(t, 200, "")
+	c.call("PATCH", "/webhooks/"+hook, header(4097)).expect(t, 400, "VALIDATION_ERROR")
 }

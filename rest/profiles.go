@@ -144,7 +144,7 @@ func inProfiles(refused []fault.User) []fieldError {
 func (a *API) getProfile(w http.ResponseWriter, req *http.Request) error {
 	id := req.PathValue("id")
 	missing := fault.NotFound{Head: fault.Head{Message: "Profile not found"}, Type: "Profile", ID: id}
-	if err := fault.Text("id", id, maxProfileID); err != nil {
+	if err := fault.Characters("id", id, maxProfileID); err != nil {
 		missing.ID = strconv.QuoteToASCII(id[:min(len(id), maxProfileID)])
 		return missing
 	}

@@ -134,13 +134,13 @@ func checkIDs(body *object, ids []string) {
 		path := "profileIds." + strconv.Itoa(i)
 		if id == "" {
 			body.problem(path, "must not be empty")
-		} else if err := fault.Text(path, id, maxProfileID); err != nil {
+		} else if err := fault.Characters(path, id, maxProfileID); err != nil {
 			body.problem(path, "%s", err)
 		}
 	}
 }
 
-// maxProfileID is the longest profile id in bytes.
+// maxProfileID is the longest profile id in characters.
 const maxProfileID = 200
 
 // cards gathers what is known of profiles of the caller's company: what the

@@ -33,3 +33,20 @@ func TestUsers(t *testing.T) {
 		})
 	}
 }
+
+func TestCharacters(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "", "abcde": "", "äöüßé": "", "日本語日本": "", "😀😀😀😀😀": "", "e\u0301e\u0301e": "",
+		"abcdef": "must be at most 5 characters long, not 6", "äöüßéè": "must be at most 5 characters long, not 6", "😀😀😀😀😀😀": "must be at most 5 characters long, not 6",
+		"a\x00": "must not contain NUL bytes", "a\xff": "must be valid UTF-8",
+	} {
+		got := ""
+		if err := fault.Characters("name", text, 5); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
