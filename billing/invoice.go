@@ -99,7 +99,7 @@ const (
 	LinePrepaid LineKind = "PREPAID" // captures that credits paid for
 	LineRefund  LineKind = "REFUND"  // captures taken back
 	LineAdjust  LineKind = "ADJUST"  // corrections by hand, each by itself
-	LineManual  LineKind = "MANUAL"  // money added or taken off in the grace period
+	LineManual  LineKind = "MANUAL"  // money: added or taken off in the grace period, or for credits that were left at the change to postpaid
 )
 
 // InvoiceLine is one line: Total = Quantity × UnitPrice, rounded half away from
@@ -112,7 +112,7 @@ type InvoiceLine struct {
 	Position    int      `bun:"position,pk"`
 	Kind        LineKind `bun:"kind"`
 	Description string   `bun:"description"`
-	// Quantity is in credits, negative where something is taken off; 1 for a manual line.
+	// Quantity is in credits, negative where something is taken off; 1 for a line added by hand.
 	Quantity int64  `bun:"quantity"`
 	Price    string `bun:"unit_price"`
 	Amount   string `bun:"total"`
@@ -266,6 +266,8 @@ func (i *Invoice) price(ctx context.Context, tx bun.Tx) error {
 		line.InvoiceID, line.Position, line.Currency = i.ID, n+1, i.Currency
 		if line.Kind != LinePrepaid {
 			i.Kind = KindOwed
+		}
+		if line.Kind != LinePrepaid && line.Kind != LineManual {
 			i.Quantity += line.Quantity
 		}
 		line.describe()
@@ -286,6 +288,8 @@ func (l *InvoiceLine) describe() {
 		l.Description = "Candidate enrichment, paid with credits"
 	case LineRefund:
 		l.Description = "Candidate enrichment, refunded" + since
+	case LineManual:
+		l.Description = "Credits left from prepayment" + since
 	}
 }
 

@@ -111,13 +111,14 @@ func (m *machine) refund(t *rapid.T) {
 	}
 }
 
-// mode changes how a company pays, which is refused while it holds credits or has some left.
+// mode changes how a company pays, which is refused while it holds credits, or
+// has some left and nobody says that they are to be taken off the next invoice.
 func (m *machine) mode(t *rapid.T) {
 	a := m.account(t)
 	s := billing.Settings{Mode: ptr(rapid.SampledFrom([]billing.Mode{billing.Prepaid, billing.Postpaid}).Draw(t, "mode")), Actor: "cli"}
 	limit := rapid.Int64Range(5, 30).Draw(t, "limit")
 	if *s.Mode == billing.Postpaid {
-		s.CreditLimit = &limit
+		s.CreditLimit, s.CreditLeftover = &limit, rapid.Bool().Draw(t, "leftover")
 	}
 	_, err := m.b.Set(context.Background(), a.company, s)
 	after := a.clone()
@@ -127,7 +128,7 @@ func (m *machine) mode(t *rapid.T) {
 	case switches && after.held > 0:
 		conflict(t, err, "HELD")
 		return
-	case switches && after.available > 0:
+	case switches && after.available > 0 && !s.CreditLeftover:
 		conflict(t, err, "AVAILABLE")
 		return
 	case err != nil:
@@ -138,9 +139,18 @@ func (m *machine) mode(t *rapid.T) {
 	if a.mode == billing.Postpaid {
 		a.limit = limit
 	}
-	if switches {
-		a.post(m.now, modelEntry{kind: billing.KindAdjust})
+	if !switches {
+		return
 	}
+	for _, g := range a.grants {
+		if g.remaining > 0 {
+			a.post(m.now, modelEntry{kind: billing.KindAdjust, leftover: g.remaining})
+			a.available -= g.remaining
+			a.adjusted -= g.remaining
+			g.remaining = 0
+		}
+	}
+	a.post(m.now, modelEntry{kind: billing.KindAdjust})
 }
 
 // limit changes what may be owed, also to less than is owed.

@@ -29,8 +29,9 @@ type modelEntry struct {
 	kind billing.EntryKind
 	// run and profile are those of a capture and of its refund.
 	run, profile string
-	// owed is what it adds to what is owed, paid what it captured for credits.
-	owed, paid int64
+	// owed is what it adds to what is owed, paid what it captured for credits, and
+	// leftover how many credits an invoice takes off in money.
+	owed, paid, leftover int64
 
 	// What later commands ask of a capture: who paid for it, whether it came back, which invoice is about it.
 	payer    modelGrant
@@ -257,12 +258,16 @@ func (a *modelAccount) draw(from, to int64) *modelInvoice {
 			i.kind = billing.KindOwed
 			i.quantity += e.owed
 		}
-		lines = lines || e.owed != 0 || e.paid != 0
+		if e.leftover != 0 {
+			i.kind = billing.KindOwed
+			i.cents -= e.leftover * centsPerCredit
+		}
+		lines = lines || e.owed != 0 || e.paid != 0 || e.leftover != 0
 	}
 	if !lines {
 		return nil
 	}
-	i.cents = i.quantity * centsPerCredit
+	i.cents += i.quantity * centsPerCredit
 	return i
 }
 

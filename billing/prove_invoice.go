@@ -12,8 +12,8 @@ import (
 // window is an invoice and what the entries of its window come to.
 type window struct {
 	*Invoice
-	owed, prepaid int64
-	takenOff      bool
+	owed, prepaid, leftover int64
+	takenOff                bool
 }
 
 // windowsOf reads the account's invoices, oldest first.
@@ -45,8 +45,11 @@ func (r *replay) window(e *Entry) {
 			if e.Kind != KindInvoice {
 				w.owed += e.OwedChange
 			}
-			if e.Kind == KindCapture {
+			switch {
+			case e.Kind == KindCapture:
 				w.prepaid += e.CapturedChange - e.OwedChange
+			case e.Kind == KindAdjust && e.Amount < 0 && e.GrantID != nil:
+				w.leftover += e.Amount
 			}
 		}
 		if e.Kind == KindInvoice && text(e.InvoiceID) == w.ID {
@@ -96,13 +99,14 @@ func (r *replay) finishWindows(found func(string, string, ...any)) {
 
 // check compares the invoice with its window and its lines.
 func (w *window) check(found func(string, string, ...any)) {
-	var owed, prepaid int64
+	var owed, prepaid, leftover int64
 	sum := new(big.Rat)
 	for _, l := range w.Lines {
 		switch l.Kind {
 		case LinePrepaid:
 			prepaid += l.Quantity
-		case LineManual:
+		case LineManual: // one that was added by hand has the quantity 1
+			leftover += min(0, l.Quantity)
 		default:
 			owed += l.Quantity
 		}
@@ -119,6 +123,9 @@ func (w *window) check(found func(string, string, ...any)) {
 	}
 	if owed != w.owed || prepaid != w.prepaid || owed != w.Quantity {
 		found("I8", "%s: its window owes %d and captured %d for credits, its lines say %d and %d, of %d", w.ID, w.owed, w.prepaid, owed, prepaid, w.Quantity)
+	}
+	if leftover != w.leftover {
+		found("I8", "%s: %d credits were left to take off in its window, its lines take off %d", w.ID, -w.leftover, -leftover)
 	}
 	if total, ok := new(big.Rat).SetString(w.Amount); !ok || total.Cmp(sum) != 0 {
 		found("I8", "%s is worth %s, its lines %s", w.ID, w.Amount, sum.FloatString(w.Digits))

@@ -22,13 +22,17 @@ type Settings struct {
 	TimeZone *string
 	// LowThreshold is below what the company is told that its credits run low; 0 for never.
 	LowThreshold *int64
-	Actor        string
+	// CreditLeftover, with a change to Postpaid, has the credits that are left taken off the next invoice.
+	CreditLeftover bool
+	Actor          string
 }
 
 func (s Settings) check() error {
 	switch {
 	case s.Mode != nil && *s.Mode != Prepaid && *s.Mode != Postpaid:
 		return fault.Invalid("mode", "must be %s or %s, not %q", Prepaid, Postpaid, *s.Mode)
+	case s.CreditLeftover && (s.Mode == nil || *s.Mode != Postpaid):
+		return fault.Invalid("creditLeftover", "goes with a change of the mode to %s", Postpaid)
 	case s.CreditLimit != nil && (*s.CreditLimit < -1 || *s.CreditLimit > maxCredits):
 		return fault.Invalid("creditLimit", "must be between 0 and %d, or -1 for none", int64(maxCredits))
 	case s.CycleAnchor != nil && (*s.CycleAnchor < 1 || *s.CycleAnchor > 31):
@@ -42,12 +46,17 @@ func (s Settings) check() error {
 }
 
 // Set changes the company's account. Periods that have ended are closed first, by
-// the old settings. The mode is changed only while nothing is held, since a run
-// ends as it began; and to postpaid only when no credits are left, since a
-// postpaid account holds none: what a prepaid one still owes is invoiced at the
-// end of its period. A new anchor or zone moves the end of the current period,
+// the old settings. A new anchor or zone moves the end of the current period,
 // never its begin, so that no moment is in two periods or in none, and always to
 // a time ahead: a day that has passed is passed over.
+//
+// The mode is changed only while nothing is held, since a run ends as it began: a
+// Conflict, HELD, otherwise. A postpaid account holds no credits, so going postpaid
+// with some left is a Conflict, AVAILABLE, unless CreditLeftover says what becomes
+// of them: each grant loses what is left of it by an entry of its own, and the
+// invoice of the current period takes off what those credits cost when they were
+// turned; where no price is set that would be nothing, which is a Conflict, UNPRICED.
+// What is owed when an account goes prepaid is invoiced at the end of its period.
 func (l *Ledger) Set(ctx context.Context, companyID string, s Settings) (*Account, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -64,8 +73,13 @@ func (l *Ledger) Set(ctx context.Context, companyID string, s Settings) (*Accoun
 			}
 		}
 		next := a.with(s)
-		if err := next.admits(a); err != nil {
+		if err := next.admits(a, s.CreditLeftover); err != nil {
 			return err
+		}
+		if a.Mode != next.Mode && a.Available > 0 {
+			if err := l.turnLeftover(ctx, tx, a, s.Actor); err != nil {
+				return err
+			}
 		}
 		if err := updateSettings(ctx, tx, next, a.Now, a.CycleAnchor != next.CycleAnchor || a.TimeZone != next.TimeZone); err != nil {
 			return err
@@ -119,7 +133,7 @@ func (a *standing) with(s Settings) *Account {
 }
 
 // admits refuses settings that the account, as it stands, cannot take.
-func (next *Account) admits(a *standing) error {
+func (next *Account) admits(a *standing, creditLeftover bool) error {
 	switch {
 	case next.Mode == Prepaid && next.CreditLimit != nil:
 		return fault.Invalid("creditLimit", "only a postpaid account has a credit limit")
@@ -127,16 +141,39 @@ func (next *Account) admits(a *standing) error {
 		return nil
 	case a.Held > 0:
 		return fault.Conflict{
-			Head:  fault.Head{Message: fmt.Sprintf("%d credits are held: the mode changes only when no run holds any", a.Held), Field: []string{"mode"}},
+			Head:  fault.Head{Message: fmt.Sprintf("%d credits are held: the mode changes only when no run holds any; wait for the runs that do, or cancel them", a.Held), Field: []string{"mode"}},
 			State: "HELD",
 		}
-	case next.Mode == Postpaid && a.Available > 0:
+	case next.Mode == Postpaid && a.Available > 0 && !creditLeftover:
 		return fault.Conflict{
-			Head:  fault.Head{Message: fmt.Sprintf("%d credits are left: use them or adjust them away first", a.Available), Field: []string{"mode"}},
+			Head: fault.Head{
+				Message: fmt.Sprintf("%d credits are left, and a postpaid account holds none: have them taken off the next invoice (--credit-leftover), "+
+					"or take them off the account (enrichd credits adjust --credits -%d), or wait until they are used", a.Available, a.Available),
+				Field: []string{"mode"},
+			},
 			State: "AVAILABLE",
 		}
 	}
 	return nil
+}
+
+// turnLeftover turns the credits that are left in a locked account, which holds
+// none, into what its next invoice takes off.
+func (l *Ledger) turnLeftover(ctx context.Context, tx bun.Tx, a *standing, actor string) error {
+	priced, err := pricedAt(ctx, tx, a.ID, a.Now)
+	switch {
+	case err != nil:
+		return err
+	case !priced:
+		return fault.Conflict{
+			Head: fault.Head{
+				Message: fmt.Sprintf("%d credits are left and no price is set, so that they would be worth nothing: set one first (enrichd price set)", a.Available),
+				Field:   []string{"creditLeftover"},
+			},
+			State: "UNPRICED",
+		}
+	}
+	return takeLeftover(ctx, tx, a, actor)
 }
 
 // Sweep ends, in every account, what has expired and is not held, and returns in how many.

@@ -96,3 +96,36 @@ func takeCredits(ctx context.Context, tx bun.Tx, a *standing, in Adjust) (*Entry
 	}{in, a.ID, -in.Credits, a.Now}).Scan(ctx, e)
 	return e, err
 }
+
+// takeLeftover takes everything out of a locked account that holds nothing and in
+// which nothing is overdue: one entry for each grant, which it names. An ADJUST
+// that names a grant and takes from it is what an invoice takes off in money.
+func takeLeftover(ctx context.Context, tx bun.Tx, a *standing, actor string) error {
+	_, err := tx.NewRaw(`
+		WITH line AS MATERIALIZED (
+			SELECT g.id, g.remaining, g.reference, ?last_seq + row_number() OVER w AS seq, ?available - sum(g.remaining) OVER w AS available_after
+			  FROM billing_grants AS g
+			 WHERE g.account_id = ?account AND NOT g.spent
+			WINDOW w AS (ORDER BY g.id ROWS UNBOUNDED PRECEDING)
+		), account AS (
+			UPDATE billing_accounts AS a
+			   SET available = a.available - t.taken, adjusted_total = a.adjusted_total - t.taken, last_seq = a.last_seq + t.lines, last_at = ?now
+			  FROM (SELECT sum(l.remaining)::bigint AS taken, count(*) AS lines FROM line AS l) AS t
+			 WHERE a.id = ?account
+		), drawn AS (
+			INSERT INTO billing_grant_draws (account_id, seq, grant_id, amount)
+			SELECT ?account, l.seq, l.id, l.remaining FROM line AS l
+		), spent AS (
+			UPDATE billing_grants AS g SET remaining = 0 FROM line AS l WHERE g.id = l.id
+		)
+		INSERT INTO billing_entries (account_id, seq, d_available, available_after, held_after, at, kind, grant_id, actor, memo)
+		SELECT ?account, l.seq, -l.remaining, l.available_after, 0, ?now, 'ADJUST', l.id, ?actor,
+		       l.remaining || ' credits are taken off the next invoice instead' || coalesce(', paid for by ' || l.reference, '')
+		  FROM line AS l`, struct {
+		Account            string
+		LastSeq, Available int64
+		Now                time.Time
+		Actor              string
+	}{a.ID, a.LastSeq, a.Available, a.Now, actor}).Exec(ctx)
+	return err
+}

@@ -109,6 +109,11 @@ func linesOf(ctx context.Context, db bun.IDB, i *Invoice) error {
 			  FROM billing_entries AS e
 			 WHERE e.account_id = ?account AND e.seq BETWEEN ?from_seq AND ?to_seq
 			   AND (e.kind = 'CAPTURE' OR e.kind IN ('ADJUST', 'REFUND') AND e.d_owed <> 0)
+			 UNION ALL -- credits that were left when the account went postpaid
+			SELECT 'MANUAL', NULL, NULL, e.at, e.d_available
+			  FROM billing_entries AS e
+			 WHERE e.account_id = ?account AND e.seq BETWEEN ?from_seq AND ?to_seq
+			   AND e.kind = 'ADJUST' AND e.d_available < 0 AND e.grant_id IS NOT NULL
 		), line AS (
 			SELECT n.kind, n.seq, n.memo, CASE n.kind WHEN 'PREPAID' THEN NULL ELSE p.starts_at END AS since,
 			       CASE n.kind WHEN 'PREPAID' THEN 0 ELSE p.price END AS unit_price, sum(n.quantity)::bigint AS quantity
@@ -121,7 +126,7 @@ func linesOf(ctx context.Context, db bun.IDB, i *Invoice) error {
 		            WHEN since > '-infinity' AND (SELECT count(*) FROM price) > 2 THEN to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD')
 		            ELSE '' END AS description
 		  FROM line
-		 ORDER BY array_position(ARRAY['USAGE', 'PREPAID', 'REFUND', 'ADJUST'], kind), since, seq`, struct {
+		 ORDER BY array_position(ARRAY['USAGE', 'PREPAID', 'REFUND', 'ADJUST', 'MANUAL'], kind), since, seq`, struct {
 		Account        string
 		FromSeq, ToSeq int64
 		Digits         int
@@ -269,6 +274,12 @@ func insertPrice(ctx context.Context, tx bun.Tx, p *Price) error {
 		SELECT ?account_id, ?currency, ?digits, round(p.v, greatest(scale(p.v), ?digits)), coalesce(?starts_at, billing_now()), ?actor, billing_now()
 		  FROM (SELECT trim_scale(?price::numeric) AS v) AS p
 		RETURNING number, price, starts_at, created_at`, p).Scan(ctx, &p.Number, &p.Price, &p.StartsAt, &p.CreatedAt)
+}
+
+// pricedAt reports whether a price was set for an account that holds at a time.
+func pricedAt(ctx context.Context, db bun.IDB, accountID string, at time.Time) (priced bool, err error) {
+	err = db.NewRaw(`SELECT EXISTS (SELECT FROM billing_prices AS p WHERE p.account_id = ? AND p.starts_at <= ?)`, accountID, at).Scan(ctx, &priced)
+	return priced, err
 }
 
 // pricesOf lists an account's prices by start, those that a later one replaced left out.

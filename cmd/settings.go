@@ -14,10 +14,12 @@ import (
 func companySet() *cobra.Command {
 	c := &cobra.Command{
 		Use: "set COMPANY", Short: "Change how a company is billed", Args: usage(cobra.ExactArgs(1)),
-		Long: "Change how a company is billed; what is not named stays. The mode changes only while no run holds credits. A new anchor or\n" +
-			"zone moves the end of the current period, never its begin.",
+		Long: "Change how a company is billed; what is not named stays. The mode changes only while no run holds credits, and to postpaid\n" +
+			"only when none are left, or with --credit-leftover. A new anchor or zone moves the end of the current period, always to a time\n" +
+			"ahead, and never its begin.",
 	}
 	mode := c.Flags().String("mode", "", "prepaid or postpaid")
+	leftover := c.Flags().Bool("credit-leftover", false, "with --mode postpaid: take the credits that are left off the next invoice, at today's price")
 	limit := c.Flags().Int64("credit-limit", -1, "most that a postpaid company may owe; -1 for no limit")
 	anchor := c.Flags().Int("cycle-anchor", 1, "day of the month on which a billing period begins; 29 to 31 mean the last of shorter months")
 	zone := c.Flags().String("time-zone", "UTC", "zone in which it begins at midnight, such as Europe/Berlin")
@@ -25,7 +27,7 @@ func companySet() *cobra.Command {
 	window := c.Flags().Int("repeat-window", 0, "days in which an unchanged repeat is free and served from store; 0 is off")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		set := billing.Settings{Actor: "cli"}
+		set := billing.Settings{Actor: "cli", CreditLeftover: *leftover}
 		changed := c.Flags().Changed
 		if changed("mode") {
 			m := billing.Mode(strings.ToUpper(*mode))
