@@ -167,7 +167,9 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) st
 	return string(out)
 }
 
-// TestNodeClient runs the client that an integrator would write, in Node without dependencies.
+// TestNodeClient runs the client that an integrator would write, in Node without
+// dependencies: a poller and a receiver that know the contract page alone, over a run
+// with successes, a no-match, an unknown id and a time-out.
 func TestNodeClient(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("node"); err != nil {
@@ -175,7 +177,7 @@ func TestNodeClient(t *testing.T) {
 	}
 	h := newHouse(t, nil)
 	c := h.tenant(10)
-	ids := []string{c.person("Jane Smith"), c.person("Nobody Known"), "profile_unknown"}
+	ids := []string{c.person("Jane Smith"), c.person("Nobody Known"), "profile_unknown", c.person("Hang Forever"), c.person("Ada Berg")}
 	env := []string{"ENRICHD_URL=" + h.server.URL + "/v1", "ENRICHD_API_KEY=" + c.token}
 	dir := filepath.Join("..", "examples", "node-client")
 	var saw struct {
@@ -183,8 +185,17 @@ func TestNodeClient(t *testing.T) {
 		Credits, Cards, Used int
 	}
 	must(t, json.Unmarshal([]byte(run(t, dir, env, "node", append([]string{"main-job.mjs"}, ids...)...)), &saw))
-	if !slices.Equal(saw.Outcomes, []string{"OK", "NO_MATCH", "PROFILE_NOT_FOUND"}) || saw.Credits != 1 || saw.Cards != 2 || saw.Used != 1 {
+	if !slices.Equal(saw.Outcomes, []string{"OK", "NO_MATCH", "PROFILE_NOT_FOUND", "ENRICHMENT_TIMEOUT", "OK"}) || saw.Credits != 2 || saw.Cards != 4 || saw.Used != 2 {
 		t.Errorf("%+v", saw)
+	}
+	// The receiver knows the older header and none of the newer ones, and the client nothing that is ours alone.
+	for _, name := range []string{"enrich.mjs", "main-job.mjs"} {
+		source, err := os.ReadFile(filepath.Join(dir, name))
+		must(t, err)
+		text := strings.ReplaceAll(strings.ToLower(string(source)), "x-webhook-signature", "")
+		if found := regexp.MustCompile("webhook-(id|timestamp|signature)|/events|/cancel|/profiles").FindAllString(text, -1); found != nil {
+			t.Errorf("%s knows more than the contract page: %q", name, found)
+		}
 	}
 	out := run(t, dir, append(env, "POLL_EVERY_MS=200"), "node", "enrich.mjs", ids[0])
 	if !strings.HasPrefix(out, `{"profileId":"`+ids[0]+`","success":true,"candidate":{`) {
