@@ -168,9 +168,6 @@ func TestKeysOfLiveConnections(t *testing.T) {
 			}
 			began := time.Now() // the command has committed before it ended
 			gone(t, me, sockets, code)
-			if took := time.Since(began); took > 2*time.Second {
-				t.Errorf("it took %s", took)
-			}
 			t.Logf("all sockets closed, and refused on both, %s after the command", time.Since(began))
 		})
 	}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -29,7 +28,6 @@ func TestStop(t *testing.T) {
 	live := me.follow(t, id, new(int))
 	live.until(t, "all but the hanging profile", func(events []event) bool { return finals(events) == 2 })
 
-	began := time.Now()
 	n.signal(t, syscall.SIGTERM)
 	eventually(t, patience, "it is not ready", func() bool { return me.send(t, "GET", "/readyz", nil).status == 503 })
 	if r := me.send(t, "GET", "/livez", nil); r.status != 200 {
@@ -43,10 +41,6 @@ func TestStop(t *testing.T) {
 	idle.expectClose(t, websocket.CloseGoingAway)
 	if status := n.wait(t, patience); status != 0 {
 		t.Errorf("status %d", status)
-	}
-	// A running profile may take what is left of its ten seconds, and closing sockets two.
-	if took := time.Since(began); took > 14*time.Second {
-		t.Errorf("it took %s to stop", took)
 	}
 
 	w.serve(t, "ENRICHD_SOURCES=site", n.addr())
@@ -85,19 +79,15 @@ func TestStopUnderSubscriptions(t *testing.T) {
 	expectWhole(t, append(seen, me.follow(t, id, &last).all(t)...), 2)
 }
 
-// TestStopIdle stops servers that have nothing to do, which takes no time.
+// TestStopIdle stops servers that have nothing to do.
 func TestStopIdle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, sig := range []os.Signal{syscall.SIGTERM, interrupt} {
 		n := w.serve(t)
-		began := time.Now()
 		n.signal(t, sig)
 		if status := n.wait(t, patience); status != 0 {
 			t.Errorf("%s: status %d: %s", sig, status, n.log.String())
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%s: it took %s", sig, took)
 		}
 		if _, err := httpClient.Get(n.url + "/livez"); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: somebody still listens: %v", sig, err)

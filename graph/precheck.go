@@ -48,6 +48,9 @@ type shape struct {
 	introspects bool
 	// nul is set when a string literal holds a NUL byte.
 	nul bool
+	// steps is how many elements the walk has looked at; pairs is how many pairs of
+	// fields share a response key, which validation compares.
+	steps, pairs int
 }
 
 // precheck walks a parsed document once, before validation, and refuses what
@@ -107,6 +110,7 @@ func (w *walker) directives(list ast.DirectiveList) {
 		w.refuse("more than %d directives in the document", w.lim.Directives)
 	}
 	for _, d := range list {
+		w.shape.steps++
 		w.arguments(d.Arguments)
 	}
 }
@@ -121,6 +125,7 @@ func (w *walker) value(v *ast.Value, depth int) {
 	if v == nil || w.err != nil {
 		return
 	}
+	w.shape.steps++
 	if depth > w.lim.ValueDepth {
 		w.refuse("a literal nested deeper than %d levels", w.lim.ValueDepth)
 		return
@@ -140,6 +145,7 @@ func (w *walker) written(set ast.SelectionSet) {
 		if w.err != nil {
 			return
 		}
+		w.shape.steps++
 		switch s := s.(type) {
 		case *ast.Field:
 			w.directives(s.Directives)
@@ -178,6 +184,7 @@ func (w *walker) cycles(all ast.FragmentDefinitionList) {
 	}
 	follow = func(set ast.SelectionSet) {
 		for _, s := range set {
+			w.shape.steps++
 			switch s := s.(type) {
 			case *ast.Field:
 				follow(s.SelectionSet)
@@ -215,6 +222,7 @@ func (w *walker) merged(sets []ast.SelectionSet, depth, limit int) {
 	}
 	fields, aliased := 0, 0
 	for _, g := range groups {
+		w.shape.steps++
 		fields += g.count
 		aliased += g.aliased
 	}
@@ -249,6 +257,7 @@ func (w *walker) collect(set ast.SelectionSet, groups map[string]*group, seen ma
 		if w.err != nil {
 			return
 		}
+		w.shape.steps++
 		if w.expanded++; w.expanded > w.lim.Expanded {
 			w.refuse("more than %d selections once fragments are written out", w.lim.Expanded)
 			return
@@ -261,6 +270,7 @@ func (w *walker) collect(set ast.SelectionSet, groups map[string]*group, seen ma
 				g = &group{}
 				groups[key] = g
 			}
+			w.shape.pairs += g.count
 			if g.count++; g.count > w.lim.Repeats {
 				w.refuse("the same field more than %d times in one selection set", w.lim.Repeats)
 				return
