@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"bufio"
 	"bytes"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,6 +58,53 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
+// FuzzHeads sends anything as query, as media type, as Authorization and as the
+// headers of ours to every route, with a body that would do.
+func FuzzHeads(f *testing.F) {
+	for _, media := range []string{"", "application/json", "application/json;charset=utf-8;charset=latin1", "application/*+json", ";", "a/b; c=\"", "text/plain"} {
+		f.Add("companyId="+unknownUUID+"&page=1&limit=7", media, "Bearer", "key-1", "3")
+	}
+	f.Add("page=-1&limit=999999999999999999999&start=2024-02-30&end=9999-12-31T23:59:60Z", "application/json", "bearer", "", "-1")
+	f.Add("start=0000-01-01&end=-2024-01-01&companyId=%00%ff&page=1e3", "application/json", "Basic x", "\x00", "99999999999999999999")
+	f.Add("%zz;&&==&companyId=&companyId=x", "application/json", "", "ä", "0x10")
+	h := newHouse(f, func(a *API) { a.Limit = nil })
+	c := h.tenant(1000)
+	hook := hookOf(c, `["PING"]`)
+	f.Fuzz(func(t *testing.T, query, media, scheme, key, last string) {
+		for _, r := range routes {
+			body := `{"profileIds":["a"],"url":"https://hooks.example.com/in","events":["PING"],"profiles":[{"externalId":"a","name":"A"}],"reason":"x"}`
+			if r.path == "/webhooks" && r.method == "POST" {
+				body = `{"url":7}` // else each input would leave a webhook behind
+			}
+			if r.method == "DELETE" || strings.HasSuffix(r.path, "/test") {
+				continue // what the others need; a test goes out to the world
+			}
+			for _, authorization := range []string{"Bearer " + c.token, scheme + " " + c.token, scheme} {
+				req := httptest.NewRequest(r.method, "/", strings.NewReader(body))
+				req.URL.Path, req.URL.RawQuery = r.path, query
+				req.Header.Set("Authorization", authorization)
+				req.Header["Content-Type"] = []string{media}
+				req.Header["Last-Event-Id"] = []string{last}
+				req.Header["Idempotency-Key"] = []string{key}
+				req.Header["X-Forwarded-For"] = []string{query, key}
+				req.SetPathValue("id", hook)
+				w := httptest.NewRecorder()
+				h.serve(r).ServeHTTP(w, req)
+				answer := reply{r.method, r.path, w.Code, w.Header(), w.Body.Bytes()}
+				if w.Code >= 500 {
+					t.Fatalf("%s %s: %d %s", r.method, r.path, w.Code, w.Body)
+				}
+				if err := answer.conforms(); err != nil {
+					t.Error(err)
+				}
+				if err := answer.published(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
 // TestMalformed sends malformed bodies over a socket to every route that reads one.
 func TestMalformed(t *testing.T) {
 	t.Parallel()
@@ -80,6 +129,15 @@ func TestMalformed(t *testing.T) {
 		}
 		c.call(at[0], at[1], `{"a":"`+strings.Repeat("x", maxBody)+`"}`).expect(t, 413, "PAYLOAD_TOO_LARGE")
 	}
+	for name, broken := range map[string]string{
+		"a body that ends early":  "Content-Length: 100\r\n\r\n{\"profileIds\":[",
+		"a chunk without a size":  "Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
+		"a chunk that ends early": "Transfer-Encoding: chunked\r\n\r\n20\r\n{}",
+	} {
+		if status, body := c.raw("POST /sourcing/enrich HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + c.token + "\r\n" + broken); status != 400 || !strings.Contains(body, `"VALIDATION_ERROR"`) {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
 	for _, media := range []string{"", "application/json", "application/json; charset=UTF-8", "application/vnd.x+json"} {
 		c.call("POST", "/sourcing/enrich", `{"profileIds":["a"]}`, "Content-Type", media).expect(t, 202, "")
 	}
@@ -88,4 +146,19 @@ func TestMalformed(t *testing.T) {
 		c.call("GET", "/webhooks/"+id, "").expect(t, 404, "RESOURCE_NOT_FOUND")
 		c.call("GET", "/profiles/"+id, "").expect(t, 404, "RESOURCE_NOT_FOUND")
 	}
+}
+
+// raw sends bytes, ends its side of the connection and reads the answer.
+func (c *tenant) raw(request string) (status int, body string) {
+	c.t.Helper()
+	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
+	must(c.t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte(request))
+	must(c.t, err)
+	must(c.t, conn.(*net.TCPConn).CloseWrite())
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(c.t, err)
+	defer res.Body.Close()
+	return res.StatusCode, readAll(c.t, res)
 }
