@@ -31,7 +31,8 @@ func TestActivityIsShared(t *testing.T) {
 	c := h.caller(0)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	const before, after, followers = 1300, 200, 12 // more than is held for all, or read at once
+	const before, trickle, burst, followers = 1300, 200, 1400, 12 // more than is held for all, or read at once
+	const after = trickle + burst
 
 	c.announce(1, 1)
 	first, err := c.hooks.ActivitySince(c.ctx, "")
@@ -65,9 +66,10 @@ func TestActivityIsShared(t *testing.T) {
 	for range followers {
 		must(t, <-caughtUp)
 	}
-	for n := 1; n <= after; n += 20 {
+	for n := 1; n <= trickle; n += 20 {
 		c.announce(before+n, 20)
 	}
+	c.announce(before+trickle+1, burst)
 	for range 2 * followers {
 		must(t, <-heard)
 	}

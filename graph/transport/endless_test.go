@@ -73,6 +73,27 @@ func TestEndlessSubscriptions(t *testing.T) {
 			t.Errorf("%d readings more, once it had caught up", again-read)
 		}
 	})
+	t.Run("bring everybody a burst that is larger than what is held", func(t *testing.T) {
+		t.Parallel()
+		r, url := shared(t)
+		var all []*client
+		for range 3 {
+			c := ready(t, url)
+			c.follow("a", newsQuery, 0)
+			c.alive()
+			all = append(all, c)
+		}
+		at := 0
+		for range 5 {
+			for range 30 * testschema.NewsHeld {
+				r.Journals.Write("n", "x")
+			}
+			for _, c := range all {
+				c.ticks("a", at+1, at+30*testschema.NewsHeld)
+			}
+			at += 30 * testschema.NewsHeld
+		}
+	})
 	t.Run("do not wait for one who does not read, keep little for him, and he misses nothing", func(t *testing.T) {
 		t.Parallel()
 		r, url := shared(t, func(o *graph.Options) { o.Sockets.WriteTimeout = time.Minute }) // or the slow one is cut off on a busy machine
