@@ -101,11 +101,11 @@ var openRows = []openRow{
 	{"Form of a key", "any sk_ token up to 128 bytes is looked up", ""},
 	{"Expired key", "INVALID_API_KEY, the body of an unknown one", ""},
 	{"Address not allowed", "403 RESOURCE_ACCESS_DENIED without saying why", ""},
-	{"companyId of ATS keys", "required on the sourcing and profile routes; webhooks and usage are the key's own, and only narrowed by it", ""},
+	{"companyId of ATS keys", "required on the sourcing and profile routes; webhooks are the key's own, and the list is only narrowed by it; usage is that of all its companies", ""},
 	{"Prefix", "every route without one and under /v1, with the same bodies", "rest/routes.go mounts"},
 	{"Idempotency-Key", "optional on POST /sourcing/enrich: the same body replays, another is 422, one in flight 409", ""},
 	{"Shape of the list of webhooks", "data within data, with total", "rest/webhook_body.go webhookList"},
-	{"URL of a webhook", "https, no credentials, no private address, checked when saved and when connecting", "ENRICHD_WEBHOOK_ALLOW_HTTP"},
+	{"URL of a webhook", "https, no credentials, no private address, at most 2,048 bytes, checked when saved and when connecting", "ENRICHD_WEBHOOK_ALLOW_HTTP"},
 	{"Custom header that collides", "400", ""},
 	{"isMasked", "when the name contains authorization, cookie, token, key or secret", "dispatch/header.go"},
 	{"Sequential or parallel", "parallel; cannot be seen", ""},
@@ -113,6 +113,64 @@ var openRows = []openRow{
 	{"Rendering a profile that was never enriched", "from what is known of it; else PROFILE_NOT_FOUND", ""},
 	{"Wrong theme; every item failing", "400; 200 with renderedCount 0", ""},
 	{"Delivery log", "not here; GraphQL has it", ""},
+}
+
+// furtherRows is what else is ours: readings that the sections before the last
+// one leave to us, and what we add. The point begins with the section.
+var furtherRows = []openRow{
+	{"1 Order of fields", "fixed; golden files pin every body", ""},
+	{"1 Styles of bodies", "flat on all sourcing routes; every body but a 204 is JSON with a boolean success, and every failure has error.message, but for the 429", "rest/routes.go routes"},
+	{"1 Case of a UUID", "means nothing, in the path, the query and the body; answers are in lower case", "rest/body.go canonical"},
+	{"2 Status of a new webhook", "201", ""},
+	{"2 Scope of the results", "enrich:read is enough as well", "rest/routes.go routes"},
+	{"2 Routes of ours", "GET /sourcing/enrich/{id}/events, POST /sourcing/enrich/{id}/cancel, POST /profiles, GET /profiles/{id}; they refuse with problem details, and CONFLICT when a run has ended", "rest/routes.go routes"},
+	{"2 A method that a path does not have, OPTIONS included", "404 RESOURCE_NOT_FOUND behind the key, no 405; HEAD is GET without the body; no CORS headers", ""},
+	{"2 Paths that HTTP would clean (//, /../)", "redirected with 307 before anything else is looked at", ""},
+	{"3 Nothing asked for", "at least 1 id", ""},
+	{"3 webhookId of the answer", "last, and absent when none was given or it was null", ""},
+	{"4 Header of a 202", "Retry-After: 2", "rest/enrich.go answerRun"},
+	{"4 Counts, data and completedAt", "in every body of a run that ended, and in no other", ""},
+	{"4 Cancelled run", "completed, and its unfinished profiles ENRICHMENT_CANCELLED", "rest/results.go statusOf"},
+	{"4 Run whose failed profiles are tried again", "processing again, and a new event at its end", ""},
+	{"5 Unknown fields of a candidate", "headline, location, currentCompany, currentRole left out; linkedinUrl \"\"; lists []; texts inside lists \"\"", "rest/results.go candidateOf"},
+	{"5 emails", "only addresses without doubt: those that the verifier calls valid", "rest/results.go candidateOf"},
+	{"6 Failing items of render-html", "profileId, success, errorCode; also for a person who objected, and for the ids that the sandbox reserves", ""},
+	{"6 Order, repeats, price of render-html", "that of the request; each once; free", ""},
+	{"6 Values and links on a card", "escaped; only http and https", "rest/card.html"},
+	{"7.1 isActive", "enabled by its owner, and a circuit that is closed; not while a delivery probes it", "rest/webhook_body.go isActive"},
+	{"7.2 Limits", "description 2,000 characters, headers 16 KiB together; name, description and the value of a header are measured in characters", "dispatch/input.go, dispatch/header.go"},
+	{"7.2 Number of webhooks", "20 a company, then 400", "ENRICHD_WEBHOOKS_PER_COMPANY"},
+	{"7.2 Fields that are not taken (maxRetries, timeoutMs; companyId of a PATCH)", "ignored; an event named twice is kept once", ""},
+	{"7.3 Order and companyId of the list", "newest first; companyId narrows for a standard key too, and must be a UUID", ""},
+	{"7.3 null in a PATCH", "clears name and description, is 400 elsewhere", ""},
+	{"7.3 reset-circuit", "nothing on a closed circuit; 409 CIRCUIT_RESET_TOO_SOON with Retry-After within 10 s; a webhook that its owner disabled stays so", "dispatch.Config.ResetCooldown"},
+	{"7.3 test", "behind the colon a class of error or the HTTP status, never what the receiver said; more than 6 a minute are 429", "rest/webhooks.go failures"},
+	{"7.3 test of a disabled webhook or an open circuit", "the end of the message", "rest/webhooks.go notDelivering"},
+	{"7.4 Spelling of enrich.*, codes of sourcing.* and enrich.*", "as the other types; no code, so 6 and above are 400", "rest/event_types.go eventTypes"},
+	{"7.5 data of a ping", "{\"message\":\"Webhook test\"}", "dispatch/ping.go"},
+	{"8 Key that is missing", "INVALID_API_KEY, the body of an unknown one; WWW-Authenticate: Bearer on every 401", ""},
+	{"8 reason of a suspension", "null when none was given", ""},
+	{"8 Body over 256 KiB", "413 PAYLOAD_TOO_LARGE", "rest/body.go maxBody"},
+	{"8 Content-Type", "application/json or none, in UTF-8; else 400", "rest/body.go checkMedia"},
+	{"8 409 and 422 of Idempotency-Key", "IDEMPOTENCY_IN_PROGRESS with Retry-After; IDEMPOTENCY_KEY_REUSED with originalRequestId; a replay has Idempotent-Replayed: true", "rest/failure.go"},
+	{"8 Codes of 500 and 503", "INTERNAL_ERROR, SERVICE_UNAVAILABLE with Retry-After; details.requestId finds the line of the log", "rest/failure.go"},
+	{"8 Code of a 429", "RATE_LIMIT_EXCEEDED; an address that sends too many bad keys gets the envelope without figures", "ENRICHD_AUTH_FAILURES"},
+	{"8 Who is told limits", "every key that is known, whatever the status, OPTIONS and HEAD included; /docs and /openapi.json ask for no key and tell none; nobody where ENRICHD_RATE_LIMITS is off", ""},
+	{"8 What a refused request costs", "a request of the limits, but for a 401 and an address that is not allowed", ""},
+	{"8 Further headers", "X-Request-Id, Cache-Control: no-store, X-Content-Type-Options: nosniff, RateLimit and RateLimit-Policy", ""},
+	{"10 Days", "start and end are whole UTC days, both included; of a time its day counts; at most 366", "rest/usage.go usageRange"},
+	{"10 events, empty breakdown, both units", "profiles that succeeded; []; the totals of a key whose companies differ have both units, those of a key without a company none", "rest/usage.go"},
+	{"11 Page and limit out of range", "400", "rest/webhooks.go"},
+}
+
+// furtherTable renders furtherRows for README.md.
+func furtherTable() string {
+	var b strings.Builder
+	b.WriteString("| Section and point | What we do | Changed by |\n|---|---|---|\n")
+	for _, r := range furtherRows {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.point, r.decision, r.where)
+	}
+	return b.String()
 }
 
 // openTable renders openRows for README.md.

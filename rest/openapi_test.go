@@ -125,18 +125,21 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// TestReadme keeps the table of what is ours in README.md.
+// TestReadme keeps the two tables of what is ours in README.md.
 func TestReadme(t *testing.T) {
 	t.Parallel()
-	const begin, end = "<!-- open: begin -->\n", "<!-- open: end -->\n"
 	readme, err := os.ReadFile("README.md")
 	must(t, err)
-	head, rest, found := strings.Cut(string(readme), begin)
-	_, tail, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatal("README.md has no place for the table")
+	want := string(readme)
+	for name, table := range map[string]string{"open": openTable(), "further": furtherTable()} {
+		begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
+		head, rest, found := strings.Cut(want, begin)
+		_, tail, closed := strings.Cut(rest, end)
+		if !found || !closed {
+			t.Fatalf("README.md has no place for the table %s", name)
+		}
+		want = head + begin + table + end + tail
 	}
-	want := head + begin + openTable() + end + tail
 	if *update {
 		must(t, os.WriteFile("README.md", []byte(want), 0o644))
 	} else if want != string(readme) {
@@ -144,6 +147,41 @@ func TestReadme(t *testing.T) {
 	}
 	if len(openRows) != 58 {
 		t.Errorf("%d rows", len(openRows))
+	}
+}
+
+// documented are the error codes and the headers that the original service documents.
+var documented = []string{
+	"INVALID_API_KEY", "API_KEY_SUSPENDED", "INSUFFICIENT_PERMISSIONS", "RESOURCE_ACCESS_DENIED", "RESOURCE_NOT_FOUND", "REQUEST_NOT_FOUND", "PROFILE_NOT_FOUND", "AGENT_ERROR",
+	"Content-Type", "Retry-After",
+	"X-Ratelimit-Limit-Minute", "X-Ratelimit-Limit-Hour", "X-Ratelimit-Remaining-Minute", "X-Ratelimit-Remaining-Hour", "X-Ratelimit-Reset-Minute", "X-Ratelimit-Reset-Hour",
+}
+
+// TestReadmeIsComplete looks in every golden file for error codes and headers
+// that the original does not document: README.md must name each as ours.
+func TestReadmeIsComplete(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	must(t, err)
+	files, err := filepath.Glob(filepath.Join("testdata", "golden", "*"))
+	must(t, err)
+	named := strings.ToLower(string(readme))
+	ours := regexp.MustCompile(`(?m)"code":"([A-Z_]+)"|^([A-Z][A-Za-z-]+): `)
+	seen := map[string]bool{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		must(t, err)
+		for _, m := range ours.FindAllStringSubmatch(string(b), -1) {
+			seen[m[1]+m[2]] = true
+		}
+	}
+	if len(seen) < 20 {
+		t.Fatalf("only %d codes and headers in the golden files", len(seen))
+	}
+	for name := range seen {
+		if name != "Content-Length" && name != "Connection" && !slices.Contains(documented, name) && !strings.Contains(named, strings.ToLower(name)) {
+			t.Errorf("README.md does not name %s, which is ours", name)
+		}
 	}
 }
 
