@@ -103,16 +103,31 @@ func readUpload(v any) error {
 // coercible refuses variables that hold a value their type does not take, after
 // the parser has filled in defaults. It names the place, and quotes nothing.
 func coercible(schema *ast.Schema, op *ast.OperationDefinition, vars map[string]any) *gqlerror.Error {
+	nulls := false
 	for _, def := range op.VariableDefinitions {
 		v, given := vars[def.Variable]
 		if !given {
 			continue
 		}
+		nulls = nulls || v == nil
 		if at, err := mismatch(schema, def.Type, v, "variable."+def.Variable); err != nil {
 			return transport.Error(transport.CodeValidationFailed, at+" "+err.Error())
 		}
 	}
-	return nil
+	if !nulls {
+		return nil
+	}
+	// A variable that may be null may stand where null may not, if that place has a default (§5.8.5).
+	// The default is for a variable that is left out; null is an error there (§6.4.1), and not nothing or 0.
+	var wrong *gqlerror.Error
+	used := uses{seen: map[string]bool{}, places: func(place *ast.Value) {
+		v, given := vars[place.Raw]
+		if given && v == nil && place.ExpectedType != nil && place.ExpectedType.NonNull {
+			wrong = transport.Error(transport.CodeValidationFailed, "variable."+place.Raw+" "+errNull.Error()+" where "+place.ExpectedType.String()+" is taken")
+		}
+	}}
+	used.set(op.SelectionSet)
+	return wrong
 }
 
 // mismatch finds the first value below v, at path, that its type does not take.

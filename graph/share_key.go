@@ -28,9 +28,9 @@ func below(op *graphql.OperationContext) string {
 		return ""
 	}
 	used := map[string]any{}
-	u := uses{seen: map[string]bool{}, found: func(name string) {
-		if v, given := op.Variables[name]; given {
-			used[name] = v
+	u := uses{seen: map[string]bool{}, places: func(place *ast.Value) {
+		if v, given := op.Variables[place.Raw]; given {
+			used[place.Raw] = v
 		}
 	}}
 	u.root(op.Operation.SelectionSet)
@@ -45,10 +45,10 @@ func below(op *graphql.OperationContext) string {
 	return string(b)
 }
 
-// uses finds the variables that a selection uses.
+// uses finds the places where a selection uses variables.
 type uses struct {
-	seen  map[string]bool // fragments
-	found func(name string)
+	seen   map[string]bool // fragments
+	places func(place *ast.Value)
 }
 
 // root looks at everything but the arguments of the root field.
@@ -107,7 +107,7 @@ func (u *uses) value(v *ast.Value) {
 		return
 	}
 	if v.Kind == ast.Variable {
-		u.found(v.Raw)
+		u.places(v)
 	}
 	for _, c := range v.Children {
 		u.value(c.Value)

@@ -94,6 +94,23 @@ func TestCoercion(t *testing.T) {
 		check(t, withVariables(`query($l:String!){take(box:{label:$l,at:"now"})}`, `{"l":"x"}`), false)
 		check(t, withVariables(`query($l:String!){take(box:{label:$l,count:1})}`, `{"l":1}`), false)
 		check(t, query(`{take(box:{label:"x"},color:{})}`), false)
+	})
+	t.Run("of a null where a default has made another type fit", func(t *testing.T) {
+		t.Parallel()
+		const items = `query($n:Int){take(box:{label:"x"}) items(first:$n){id}}`
+		for _, q := range []string{
+			items, `query($n:Int=1){take(box:{label:"x"}) items(first:$n){id}}`,
+			`query($n:Int){take(box:{label:"x"}) ...A} fragment A on Query{node{children(first:$n){id}}}`,
+		} {
+			check(t, withVariables(q, `{"n":null}`), false)
+		}
+		if r := do(t, "POST", url, withVariables(items, `{}`), "Accept", graphqlJSON); r.status != 200 || len(r.Errors) > 0 {
+			t.Errorf("left out: %d %s", r.status, r.body)
+		}
+		check(t, withVariables(`query($c:Color){take(box:{label:"x",color:$c},color:$c)}`, `{"c":null}`), true)
+	})
+	t.Run("of literals of other kinds", func(t *testing.T) {
+		t.Parallel()
 		check(t, query(`{take(box:{label:"x"},times:["2026-01-31T12:00:00Z",{}])}`), false)
 		check(t, query(`{take(box:{label:"x"},grid:[[1],[2147483648]])}`), false)
 		check(t, query(`{take(box:{label:"x",any:99999999999999999999})}`), false)
