@@ -170,6 +170,58 @@ func TestEachCaptureIsOnOneInvoice(t *testing.T) {
 	b.audited()
 }
 
+// TestCloseIsFenced captures, by a clock on which the period still runs, between
+// the moment at which another node found that it has ended and the one at which
+// it writes the invoice.
+func TestCloseIsFenced(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b, on := skewed(t, utc("2031-10-05"))
+	fast, slow := on[0], on[1]
+	c := b.open("post", billing.Postpaid, nil)
+	b.hold(c, "run", 3)
+	b.capture(c, "run", "p1")
+	b.exec("UPDATE test_clock SET at = ?", utc("2031-10-31 23:55"))
+
+	// Whoever draws up an invoice looks at the prices; held, they keep it between its two transactions.
+	prices, err := b.DB.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = prices.Rollback() }()
+	if _, err := prices.ExecContext(ctx, "LOCK TABLE billing_prices"); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() {
+		_, err := fast.CloseDue(ctx)
+		closed <- err
+	}()
+	for b.count("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'billing_prices'::regclass") == 0 {
+		select {
+		case err := <-closed:
+			t.Fatal("closed without a look at the prices:", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	slow.capture(c, "run", "p2") // its clock says 23:45
+	if err := prices.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	slow.capture(c, "run", "p3")
+	slow.settle(c, "run")
+	if n := b.count("SELECT count(*) FROM billing_entries WHERE kind = 'CAPTURE' AND at >= ?", utc("2031-11-01")); n != 2 {
+		t.Errorf("%d captures are dated after the end", n)
+	}
+	b.exec("UPDATE test_clock SET at = ?", utc("2031-12-02"))
+	b.closeDue()
+	b.expect("both", b.documents(c), "311001T00/311101T00 1 0 XXX CLOSED INV-00000001", "311101T00/311201T00 2 0 XXX CLOSED INV-00000002")
+	b.audited()
+}
+
 // TestOnlyTheDatabaseTellsTheTime looks that no rule of the ledger reads the
 // clock of the machine that it runs on: only how long a proof took may.
 func TestOnlyTheDatabaseTellsTheTime(t *testing.T) {

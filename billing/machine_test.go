@@ -70,7 +70,7 @@ type machine struct {
 }
 
 func newMachine(t *rapid.T, b *bundle) *machine {
-	m := &machine{b: b, now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, int(serial.Add(1)))}
+	m := &machine{b: b, now: time.Date(2030, 1, 1+rapid.IntRange(0, 364).Draw(t, "day"), 0, 0, 0, 0, time.UTC)}
 	b.setClock(m.now)
 	b.empty()
 	b.Grace = rapid.SampledFrom([]time.Duration{0, 36 * time.Hour}).Draw(t, "grace")
