@@ -236,7 +236,7 @@ enum InvoiceLineKind {
   PREPAID
   REFUND
   ADJUST
-  "Money added or taken off by hand in the grace period."
+  "Money: added or taken off by hand in the grace period, or taken off for credits that were left when the company became postpaid."
   MANUAL
 }
 
