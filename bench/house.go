@@ -62,11 +62,11 @@ func newHouse(ctx context.Context, dsn string, companies int) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	inserter, err := jobs.NewInserter(db, log)
+	h := &house{db: db, pool: pool, log: log, wake: wake.NewPostgres(dsn, log)}
+	inserter, err := jobs.NewInserter(db, h.wake, log)
 	if err != nil {
 		return nil, err
 	}
-	h := &house{db: db, pool: pool, log: log, wake: wake.NewPostgres(dsn, log)}
 	h.service = &enrichment.Service{
 		DB: db, Ledger: &billing.Ledger{DB: db, Log: log}, Jobs: inserter, Wake: h.wake, Box: box, Log: log,
 		Dispatch: &dispatch.Service{DB: db, Box: box, Jobs: inserter, Log: log}, Render: rest.Open{}.RenderResults,

@@ -16,7 +16,7 @@ import (
 // listening gives the company a webhook for credits.low, and returns what it was sent so far as "remaining/available/held".
 func (b *bundle) listening(company string, threshold int64) func() []string {
 	b.t.Helper()
-	inserter, err := jobs.NewInserter(b.DB, slog.New(slog.DiscardHandler))
+	inserter, err := jobs.NewInserter(b.DB, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -86,15 +86,15 @@ func newApp(ctx context.Context, c *config.Config, hold holdTime, log *slog.Logg
 	if a.Box, err = openBox(ctx, c, a.DB); err != nil {
 		return a, err
 	}
-	if a.inserter, err = jobs.NewInserter(a.DB, log); err != nil {
-		return a, err
-	}
 	a.egress = egress.Policy{
 		Allow: c.EgressAllow, Ports: c.EgressPorts, Resolver: c.DNSServer,
 		UserAgent: "enrichd/" + Version + " (+" + c.ContactURL + ")",
 	}
 	a.Wake = wake.NewPostgres(dsn, log)
 	a.Wake.Connect = a.connect()
+	if a.inserter, err = jobs.NewInserter(a.DB, a.Wake, log); err != nil {
+		return a, err
+	}
 	a.Access = &access.Service{DB: a.DB, Box: a.Box, Wake: a.Wake, Log: log, Proxies: c.TrustedProxies, Failures: c.AuthFailures, Metrics: a.Metrics}
 	if a.Access.Peppers, err = access.ParsePeppers(string(c.KeyPeppers)); err != nil {
 		return a, fmt.Errorf("ENRICHD_KEY_PEPPERS: %w", err)

@@ -19,7 +19,7 @@ func companySet() *cobra.Command {
 			"ahead, and never its begin.",
 	}
 	mode := c.Flags().String("mode", "", "prepaid or postpaid")
-	leftover := c.Flags().Bool("credit-leftover", false, "with --mode postpaid: take the credits that are left off the next invoice, at today's price")
+	leftover := c.Flags().Bool("credit-leftover", false, "with --mode postpaid: take the credits that are left off the next invoice, at the price of today")
 	limit := c.Flags().Int64("credit-limit", -1, "most that a postpaid company may owe; -1 for no limit")
 	anchor := c.Flags().Int("cycle-anchor", 1, "day of the month on which a billing period begins; 29 to 31 mean the last of shorter months")
 	zone := c.Flags().String("time-zone", "UTC", "zone in which it begins at midnight, such as Europe/Berlin")

@@ -53,7 +53,7 @@ func setup(t testing.TB) *bundle {
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AllowHTTP: true, RootCAs: x509.NewCertPool(),
 	}}
 	log := slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	inserter, err := jobs.NewInserter(db.Bun, log)
+	inserter, err := jobs.NewInserter(db.Bun, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

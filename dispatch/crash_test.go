@@ -58,7 +58,7 @@ func beNode(dsn, port string) error {
 	client := egress.NewClient(egress.Policy{
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Ports: []uint16{uint16(n)}, AllowHTTP: true, RootCAs: x509.NewCertPool(),
 	}, egress.ForWebhook)
-	inserter, err := jobs.NewInserter(db, log)
+	inserter, err := jobs.NewInserter(db, nil, log)
 	if err != nil {
 		return err
 	}

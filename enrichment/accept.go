@@ -13,6 +13,7 @@ import (
 	"github.com/enrichd/enrichd/internal/fault"
 	"github.com/enrichd/enrichd/internal/idem"
 	"github.com/enrichd/enrichd/internal/ident"
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // errNotOrdinary says that a run cannot be accepted at once: its key was used,
@@ -93,18 +94,19 @@ func (a *accepting) overMax(hold int) error {
 	}
 }
 
-// atOnce accepts the run with two statements: the jobs, and everything else.
-// The account row is locked by the second, so it is held across the commit only.
+// atOnce accepts the run in two round trips: all of it but the jobs, and the jobs
+// together with the commit. BEGIN travels with the first. The account row stays
+// locked for one round trip and the commit.
 func (a *accepting) atOnce(ctx context.Context, tx bun.Tx) error {
 	a.open()
-	if err := a.Jobs.Add(ctx, tx, jobsOf(a.book)); err != nil {
+	done, err := a.Store.accept(ctx, tx, a.book, a.claim(), a.reservation())
+	if err != nil {
 		return err
 	}
-	done, err := a.Store.accept(ctx, tx, a.book, a.claim(), a.reservation())
-	if err == nil && !done {
-		err = errNotOrdinary
+	if !done {
+		return errNotOrdinary
 	}
-	return err
+	return a.Jobs.Add(pg.Last(ctx), tx, jobsOf(a.book))
 }
 
 // stepByStep accepts the run, or says why not.

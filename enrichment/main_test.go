@@ -52,7 +52,7 @@ func newHouse(t *testing.T, db *pgtest.DB, p *play) *house {
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	box, err := seal.New([]byte(strings.Repeat("k", seal.KeySize)))
 	must(t, err)
-	inserter, err := jobs.NewInserter(db.Bun, log)
+	inserter, err := jobs.NewInserter(db.Bun, nil, log)
 	must(t, err)
 	w := wake.NewPostgres(db.DSN, log)
 	out := egress.NewClient(egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Ports: p.ports, AllowHTTP: true}, egress.ForWebhook)

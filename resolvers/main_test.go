@@ -59,7 +59,7 @@ func newHouse(t *testing.T) *house {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	box, err := seal.New(bytes.Repeat([]byte("k"), seal.KeySize))
 	must(t, err)
-	inserter, err := jobs.NewInserter(db.Bun, log)
+	inserter, err := jobs.NewInserter(db.Bun, nil, log)
 	must(t, err)
 	w := wake.NewPostgres(db.DSN, log)
 	out := egress.NewClient(egress.Policy{}, egress.ForWebhook)

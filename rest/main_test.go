@@ -53,7 +53,7 @@ func newHouse(t testing.TB, change func(*API)) *house {
 	log := slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	box, err := seal.New([]byte(strings.Repeat("k", seal.KeySize)))
 	must(t, err)
-	inserter, err := jobs.NewInserter(db.Bun, log)
+	inserter, err := jobs.NewInserter(db.Bun, nil, log)
 	must(t, err)
 	waker := wake.NewPostgres(db.DSN, log)
 	// Receivers live on loopback, without TLS; what else the guard refuses it refuses here too.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -19,8 +20,10 @@ import (
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/driver/pgdriver"
 
+	"github.com/enrichd/enrichd/internal/jobs"
 	"github.com/enrichd/enrichd/internal/pg"
 	"github.com/enrichd/enrichd/internal/pgtest"
+	"github.com/enrichd/enrichd/internal/wake"
 )
 
 // What we rely on from River, inserting on pgdriver inside a Bun transaction and
@@ -280,6 +283,39 @@ func TestWorkingOnPgx(t *testing.T) {
 		ran.wait(t, "second", 10*time.Second)
 		if ran.count("undone") != 0 || ran.count("first") != 1 || ran.count("second") != 1 {
 			t.Fatalf("ran %q", ran.names)
+		}
+	})
+	t.Run("is woken by what our inserter announces behind the commit, each time and at once", func(t *testing.T) {
+		t.Parallel()
+		c := setup(t)
+		ran := c.work(t)
+		ran.wait(t, "tick", 20*time.Second)
+		announcer := wake.NewPostgres(c.db.DSN, slog.New(slog.DiscardHandler))
+		if err := announcer.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = announcer.Stop(context.Background()) }()
+		inserter, err := jobs.NewInserter(c.db.Bun, announcer, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 { // sooner one behind the other than River itself would notify
+			name := fmt.Sprint(i)
+			job := river.InsertManyParams{Args: contractArgs{name}}
+			c.inTx(t, false, func(ctx context.Context, tx bun.Tx) error {
+				return inserter.Add(ctx, tx, []river.InsertManyParams{{Args: contractArgs{"undone"}}})
+			})
+			c.inTx(t, true, func(ctx context.Context, tx bun.Tx) error {
+				if i%2 == 0 {
+					return inserter.Add(pg.Last(ctx), tx, []river.InsertManyParams{job})
+				}
+				_, err := inserter.InsertMany(ctx, tx, []river.InsertManyParams{job})
+				return err
+			})
+			ran.wait(t, name, 10*time.Second)
+		}
+		if ran.count("undone") != 0 {
+			t.Fatal("a job that was rolled back ran")
 		}
 	})
 	t.Run("runs a job inserted before it started", func(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 	"github.com/uptrace/bun"
+
+	"github.com/enrichd/enrichd/internal/pg"
 )
 
 // The queues. A slow webhook receiver never takes a profile's slot, because each has its own workers.
@@ -27,8 +29,7 @@ const (
 	QueueUpkeep  = "upkeep" // periodic sweeps
 )
 
-// The settings of engine.md. The inserting client limits its own notifications
-// with FetchCooldown, so both clients carry the same.
+// The settings of engine.md.
 const (
 	fetchCooldown  = 10 * time.Millisecond
 	fetchPoll      = 200 * time.Millisecond
@@ -39,20 +40,56 @@ const (
 	softStopWindow = 12 * time.Second
 )
 
-// Inserter puts jobs into the caller's transaction.
+// Inserter puts jobs into the caller's transaction, and announces them behind its commit.
 type Inserter struct {
 	client *river.Client[*sql.Tx]
+	wake   Announcer
 }
 
-// NewInserter makes the insert-only client over db.
-func NewInserter(db *bun.DB, log *slog.Logger) (*Inserter, error) {
-	client, err := river.NewClient(riverdatabasesql.New(db.DB), &river.Config{
-		FetchCooldown: fetchCooldown, FetchPollInterval: fetchPoll, Logger: quiet(log),
-	})
+// Announcer sends a notification that carries no data of its own; many equal ones may become one.
+type Announcer interface {
+	// Announce notifies topic of the current schema: the channel "schema.topic".
+	Announce(topic, payload string)
+}
+
+// NewInserter makes the insert-only client over db. wake may be nil: then workers
+// find new jobs when they poll, every 200 ms.
+func NewInserter(db *bun.DB, wake Announcer, log *slog.Logger) (*Inserter, error) {
+	client, err := river.NewClient[*sql.Tx](silent{riverdatabasesql.New(db.DB)}, &river.Config{Logger: quiet(log)})
 	if err != nil {
 		return nil, fmt.Errorf("river inserter: %w", err)
 	}
-	return &Inserter{client}, nil
+	return &Inserter{client, wake}, nil
+}
+
+// silent keeps River from notifying inside the business transaction, where NOTIFY
+// takes a lock for the whole server until the commit, and where the limit on
+// River's own notifications drops the ones that come too soon.
+type silent struct{ *riverdatabasesql.Driver }
+
+func (silent) SupportsListenNotify() bool { return false }
+
+// insertTopic and the payload are what a River worker listens to (contract_test.go).
+const insertTopic = "river_insert"
+
+// announce tells the workers of the jobs' queues, once they are committed.
+func (i *Inserter) announce(ctx context.Context, params []river.InsertManyParams) {
+	if i.wake == nil {
+		return
+	}
+	queues := map[string]struct{}{}
+	for _, p := range params {
+		queue := river.QueueDefault
+		if p.InsertOpts != nil && p.InsertOpts.Queue != "" {
+			queue = p.InsertOpts.Queue
+		}
+		queues[queue] = struct{}{}
+	}
+	pg.AfterCommit(ctx, func() {
+		for queue := range queues {
+			i.wake.Announce(insertTopic, fmt.Sprintf(`{"queue": %q}`, queue))
+		}
+	})
 }
 
 // InsertMany inserts params as jobs that exist exactly when tx commits; no params is no statement.
@@ -64,12 +101,14 @@ func (i *Inserter) InsertMany(ctx context.Context, tx bun.Tx, params []river.Ins
 	if err != nil {
 		return nil, fmt.Errorf("insert %d jobs: %w", len(params), err)
 	}
+	i.announce(ctx, params)
 	return res, nil
 }
 
 // Add inserts params as InsertMany does, without reading the rows back: for
 // many jobs whose ids nobody needs. It works on pgdriver because the guard
-// prepares what has arguments (contract_test.go).
+// prepares what has arguments (contract_test.go), and is one statement, which
+// pg.Last may end the transaction with.
 func (i *Inserter) Add(ctx context.Context, tx bun.Tx, params []river.InsertManyParams) error {
 	if len(params) == 0 {
 		return nil
@@ -77,6 +116,7 @@ func (i *Inserter) Add(ctx context.Context, tx bun.Tx, params []river.InsertMany
 	if _, err := i.client.InsertManyFastTx(ctx, tx.Tx, params); err != nil {
 		return fmt.Errorf("insert %d jobs: %w", len(params), err)
 	}
+	i.announce(ctx, params)
 	return nil
 }
 

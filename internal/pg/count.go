@@ -15,8 +15,9 @@ type Count struct {
 type countKey struct{}
 
 // CountStatements returns a context under which every round trip of a
-// connection from Open is counted: statements, prepares, BEGIN, COMMIT and
-// ROLLBACK. Opening a connection is not counted. For tests and benchmarks.
+// connection from Open is counted: statements, prepares, COMMIT and ROLLBACK.
+// BEGIN travels with the first statement, and COMMIT with one under Last: they
+// are no round trips then. Opening a connection is not counted. For tests and benchmarks.
 func CountStatements(ctx context.Context) (context.Context, *Count) {
 	c := new(Count)
 	return context.WithValue(ctx, countKey{}, c), c

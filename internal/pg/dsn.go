@@ -73,11 +73,11 @@ func newConnector(dsn string, o options) (*connector, error) {
 				conf.Database = parsed.User // as libpq does
 			}
 			conf.AppName = name
-			conf.TLSConfig = host.TLSConfig
+			conf.TLSConfig = nil // the dialer's
 			conf.ReadTimeout = readTimeout
 			conf.EnableTracing = false
 			conf.BufferSize = 16 << 10
-			conf.Dialer = (&dialer{timeout: dialTimeout(parsed.ConnectTimeout)}).dial
+			conf.Dialer = (&dialer{dialTimeout(parsed.ConnectTimeout), host.TLSConfig}).dial
 		}))
 	}
 	return c, nil
@@ -161,14 +161,56 @@ func hideDSN(err error) error {
 
 type dialedKey struct{}
 
-// dialer remembers the socket of the attempt in ctx, because pgdriver leaves it
-// open, out of reach, when the handshake on it fails.
-type dialer struct{ timeout time.Duration }
+// dialer opens the socket, with TLS where it is configured, and leaves it in ctx:
+// the guard sends through it, and closes it where pgdriver leaves it open, out
+// of reach, because a handshake on it failed.
+type dialer struct {
+	timeout time.Duration
+	tls     *tls.Config
+}
 
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: d.timeout, KeepAlive: time.Minute}).DialContext(ctx, network, addr)
-	if dialed, ok := ctx.Value(dialedKey{}).(*net.Conn); ok && err == nil {
-		*dialed = conn
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	if d.tls != nil {
+		secure, err := d.secure(ctx, conn)
+		if err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		conn = secure
+	}
+	w := &wire{Conn: conn}
+	if dialed, ok := ctx.Value(dialedKey{}).(**wire); ok {
+		*dialed = w
+	}
+	return w, nil
 }
+
+// secure asks for TLS and shakes hands. It reads the one byte of the answer and
+// no more, so that nothing sent in the clear can pass for what came over TLS.
+func (d *dialer) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	if err := conn.SetDeadline(time.Now().Add(d.timeout)); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(sslRequest); err != nil {
+		return nil, fmt.Errorf("ask for TLS: %w", err)
+	}
+	var answer [1]byte
+	if _, err := conn.Read(answer[:]); err != nil {
+		return nil, fmt.Errorf("ask for TLS: %w", err)
+	}
+	if answer[0] != 'S' {
+		return nil, errors.New("the server does not offer TLS")
+	}
+	secure := tls.Client(conn, d.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secure, conn.SetDeadline(time.Time{})
+}
+
+// sslRequest is the message SSLRequest: its length, 8, and the code 80877103.
+var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 
@@ -45,7 +44,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (c *connector) connect(ctx context.Context, host *pgdriver.Connector) (driver.Conn, error) {
-	var dialed net.Conn
+	var dialed *wire
 	raw, err := host.Connect(context.WithValue(ctx, dialedKey{}, &dialed))
 	if err != nil {
 		if dialed != nil {
@@ -58,7 +57,7 @@ func (c *connector) connect(ctx context.Context, host *pgdriver.Connector) (driv
 		_ = conn.Close()
 		return nil, err
 	}
-	return &guarded{Conn: conn}, nil
+	return &guarded{Conn: conn, wire: dialed}, nil
 }
 
 // session sets every parameter in one round trip. A server on a system that
@@ -106,10 +105,13 @@ func (guardDriver) Open(string) (driver.Conn, error) {
 // so that its state needs no lock.
 type guarded struct {
 	*pgdriver.Conn
+	wire *wire
 	inTx bool
 	// aborted is the first error of the open transaction that no savepoint has undone.
 	aborted error
-	count   *Count
+	// ending says that COMMIT goes, or went, with a statement.
+	ending bool
+	count  *Count
 	// prepared are the statements that came with arguments.
 	prepared prepared
 }
@@ -134,7 +136,9 @@ func (g *guarded) ExecContext(ctx context.Context, query string, args []driver.N
 	if len(args) > 0 {
 		return g.execPrepared(ctx, query, args)
 	}
-	g.counted(ctx, query)
+	if err := g.ask(ctx, query); err != nil {
+		return nil, g.note(ctx, err)
+	}
 	release := watch(ctx, g.Conn)
 	res, err := g.Conn.ExecContext(ctx, query, args)
 	if err = release(err); err != nil {
@@ -153,7 +157,9 @@ func (g *guarded) QueryContext(ctx context.Context, query string, args []driver.
 	if len(args) > 0 {
 		return g.queryPrepared(ctx, query, args)
 	}
-	g.counted(ctx, query)
+	if err := g.ask(ctx, query); err != nil {
+		return nil, g.note(ctx, err)
+	}
 	release := watch(ctx, g.Conn)
 	rows, err := g.Conn.QueryContext(ctx, query, args)
 	if err != nil {
@@ -174,6 +180,20 @@ func (g *guarded) PrepareContext(ctx context.Context, query string) (driver.Stmt
 	return &guardedStmt{Stmt: stmt, conn: g, query: query}, nil
 }
 
+// ask is called before each statement: it counts the round trip, and lets COMMIT
+// travel with the statement that the transaction ends with.
+func (g *guarded) ask(ctx context.Context, query string) error {
+	if g.ending {
+		return errAfterLast
+	}
+	g.counted(ctx, query)
+	if g.inTx && g.aborted == nil && endsWith(ctx) {
+		g.wire.sendBehind("COMMIT")
+		g.ending = true
+	}
+	return nil
+}
+
 // Ping is a statement like any other, or its timeout would not be a context error.
 func (g *guarded) Ping(ctx context.Context) error {
 	_, err := g.ExecContext(ctx, "SELECT 1", nil)
@@ -188,8 +208,9 @@ func (g *guarded) Begin() (driver.Tx, error) {
 	return g.BeginTx(context.Background(), driver.TxOptions{})
 }
 
-// BeginTx allows READ COMMITTED only: the guards in our statements do the rest,
-// and pgdriver would send anything else as two statements in one.
+// BeginTx begins with the first statement, in its round trip. It allows READ
+// COMMITTED only: the guards in our statements do the rest, and pgdriver would
+// send anything else as two statements in one.
 func (g *guarded) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	switch sql.IsolationLevel(opts.Isolation) {
 	case sql.LevelDefault, sql.LevelReadCommitted:
@@ -200,18 +221,20 @@ func (g *guarded) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx
 	if opts.ReadOnly {
 		begin = "BEGIN READ ONLY"
 	}
-	g.count = counter(ctx)
-	g.counted(ctx, begin)
-	if _, err := g.Conn.ExecContext(ctx, begin, nil); err != nil {
-		return nil, deadline(ctx, err)
+	if !g.IsValid() {
+		return nil, driver.ErrBadConn
 	}
-	g.inTx, g.aborted = true, nil
+	g.wire.sendAhead(begin)
+	g.count = counter(ctx)
+	g.inTx, g.aborted, g.ending = true, nil, false
 	return guardedTx{g}, nil
 }
 
-// ResetSession refuses a connection whose transaction was never ended.
+// ResetSession refuses a connection whose transaction was never ended, and one
+// that the server has closed meanwhile: database/sql then takes another, while a
+// transaction that begins with its first statement could not be tried again.
 func (g *guarded) ResetSession(ctx context.Context) error {
-	if g.inTx {
+	if g.inTx || !g.wire.alive() {
 		return driver.ErrBadConn
 	}
 	return g.Conn.ResetSession(ctx)
@@ -235,12 +258,25 @@ func (t guardedTx) Commit() error {
 	return fmt.Errorf("%w: %w", ErrAborted, aborted)
 }
 
-func (t guardedTx) Rollback() error { return t.end("ROLLBACK") }
+func (t guardedTx) Rollback() error {
+	late := t.conn.ending && t.conn.aborted == nil
+	if err := t.end("ROLLBACK"); err != nil || !late {
+		return err
+	}
+	return errCommitted
+}
 
 func (t guardedTx) end(command string) error {
-	t.conn.inTx, t.conn.aborted = false, nil
-	t.conn.count.add(command)
-	t.conn.count = nil
+	count := t.conn.count
+	t.conn.inTx, t.conn.aborted, t.conn.count, t.conn.ending = false, nil, nil, false
+	idle, ending := t.conn.wire.idle(), t.conn.wire.sent
+	t.conn.wire.forget()
+	if idle { // nothing was asked: there is nothing to end
+		return nil
+	}
+	if !ending {
+		count.add(command)
+	}
 	_, err := t.conn.Conn.ExecContext(context.Background(), command, nil)
 	return err
 }
@@ -255,7 +291,9 @@ func (s *guardedStmt) ExecContext(ctx context.Context, args []driver.NamedValue)
 	if err := checkText("", args); err != nil {
 		return nil, s.conn.note(ctx, err)
 	}
-	s.conn.counted(ctx, s.query)
+	if err := s.conn.ask(ctx, s.query); err != nil {
+		return nil, s.conn.note(ctx, err)
+	}
 	release := watch(ctx, s.conn.Conn)
 	res, err := s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
 	if err = release(err); err != nil {
@@ -268,7 +306,9 @@ func (s *guardedStmt) QueryContext(ctx context.Context, args []driver.NamedValue
 	if err := checkText("", args); err != nil {
 		return nil, s.conn.note(ctx, err)
 	}
-	s.conn.counted(ctx, s.query)
+	if err := s.conn.ask(ctx, s.query); err != nil {
+		return nil, s.conn.note(ctx, err)
+	}
 	release := watch(ctx, s.conn.Conn)
 	rows, err := s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 	if err != nil {

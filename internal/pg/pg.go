@@ -9,6 +9,7 @@ package pg
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -118,10 +119,11 @@ func InTx(ctx context.Context, db *bun.DB, f func(ctx context.Context, tx bun.Tx
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), TxTimeout)
+	state := new(txState)
+	inner, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), txKey{}, state), TxTimeout)
 	defer cancel()
 	err := db.RunInTx(inner, nil, func(inner context.Context, tx bun.Tx) error {
-		if err := f(inner, tx); err != nil {
+		if err := f(inner, tx); err != nil || state.ended {
 			return err
 		}
 		return ctx.Err()
@@ -129,5 +131,53 @@ func InTx(ctx context.Context, db *bun.DB, f func(ctx context.Context, tx bun.Tx
 	if err != nil {
 		return fmt.Errorf("transaction: %w", err)
 	}
+	for _, hook := range state.hooks {
+		hook()
+	}
 	return nil
 }
+
+// txState is what InTx and the statements of its transaction tell each other.
+type txState struct {
+	hooks []func()
+	ended bool // COMMIT went with a statement
+}
+
+type (
+	txKey   struct{}
+	lastKey struct{}
+)
+
+// AfterCommit has f called once the transaction of InTx that ctx belongs to has
+// committed, and never when it rolls back. f must not block.
+func AfterCommit(ctx context.Context, f func()) {
+	state := ctx.Value(txKey{}).(*txState)
+	state.hooks = append(state.hooks, f)
+}
+
+// Last marks ctx so that the statement under it is the last of its transaction:
+// COMMIT travels with it, in one round trip. When it fails, the transaction is
+// rolled back as ever. When it succeeds, all is committed: only what needs
+// nothing of its result may be last, and nothing may follow.
+func Last(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lastKey{}, true)
+}
+
+// endsWith reports whether the transaction of ctx ends with the statement under ctx, and notes it.
+func endsWith(ctx context.Context) bool {
+	if ctx.Value(lastKey{}) == nil {
+		return false
+	}
+	state, ok := ctx.Value(txKey{}).(*txState)
+	if ok {
+		state.ended = true
+	}
+	return ok
+}
+
+var (
+	// errAfterLast refuses a statement behind the last one.
+	errAfterLast = errors.New("pg: the transaction had its last statement")
+	// errCommitted answers a rollback that came too late.
+	errCommitted = errors.New("pg: the transaction was committed with its last statement")
+)

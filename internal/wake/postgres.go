@@ -37,6 +37,7 @@ type Postgres struct {
 	*Hub
 	mu     sync.Mutex
 	dirty  map[string]struct{}
+	others map[[2]string]struct{} // topics and payloads of Announce
 	kick   chan struct{}
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -47,7 +48,7 @@ type Postgres struct {
 
 // NewPostgres returns a Waker over the database at dsn; Start it.
 func NewPostgres(dsn string, log *slog.Logger) *Postgres {
-	return &Postgres{DSN: dsn, Log: log, Hub: NewHub(), dirty: map[string]struct{}{}, kick: make(chan struct{}, 1)}
+	return &Postgres{DSN: dsn, Log: log, Hub: NewHub(), dirty: map[string]struct{}{}, others: map[[2]string]struct{}{}, kick: make(chan struct{}, 1)}
 }
 
 // Start listens and begins to flush. It fails when the database cannot be reached.
@@ -89,6 +90,19 @@ func (p *Postgres) Publish(ids ...string) {
 		p.dirty[id] = struct{}{}
 	}
 	p.mu.Unlock()
+	p.flushSoon()
+}
+
+// Announce notifies the channel "schema.topic" of the current schema, at most
+// once a tick for equal payloads.
+func (p *Postgres) Announce(topic, payload string) {
+	p.mu.Lock()
+	p.others[[2]string{topic, payload}] = struct{}{}
+	p.mu.Unlock()
+	p.flushSoon()
+}
+
+func (p *Postgres) flushSoon() {
 	select {
 	case p.kick <- struct{}{}:
 	default: // a kick is already waiting
@@ -149,8 +163,7 @@ func (p *Postgres) flush(ctx context.Context) {
 	send := func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin)
 		defer cancel()
-		ids := p.take()
-		for _, body := range pack(ids) {
+		for _, n := range p.take() {
 			var err error
 			if conn == nil || conn.IsClosed() {
 				if conn, err = pg.Connect(ctx, p.DSN, p.Connect...); err != nil {
@@ -159,7 +172,7 @@ func (p *Postgres) flush(ctx context.Context) {
 					return // a lost hint does no harm: readers look again by themselves
 				}
 			}
-			if _, err = conn.Exec(ctx, "SELECT pg_notify($1, $2)", channel, body); err != nil {
+			if _, err = conn.Exec(ctx, n.statement, n.channel, n.payload); err != nil {
 				p.Log.WarnContext(ctx, "notify", "err", err)
 			}
 		}
@@ -181,15 +194,26 @@ func (p *Postgres) flush(ctx context.Context) {
 	}
 }
 
-func (p *Postgres) take() []string {
+// notice is one NOTIFY.
+type notice struct{ statement, channel, payload string }
+
+// take empties what was gathered.
+func (p *Postgres) take() (notices []notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ids := make([]string, 0, len(p.dirty))
 	for id := range p.dirty {
 		ids = append(ids, id)
 	}
+	for _, body := range pack(ids) {
+		notices = append(notices, notice{"SELECT pg_notify($1, $2)", channel, body})
+	}
+	for other := range p.others {
+		notices = append(notices, notice{"SELECT pg_notify(current_schema() || '.' || $1, $2)", other[0], other[1]})
+	}
 	clear(p.dirty)
-	return ids
+	clear(p.others)
+	return notices
 }
 
 // pack joins ids with commas into as few payloads as fit.
