@@ -25,7 +25,7 @@ import (
 const (
 	accounts = 1000
 	callers  = 16
-	rounds   = 5
+	rounds   = 9
 	window   = 2 * time.Second
 	perRun   = 10
 )

@@ -174,6 +174,49 @@ func TestInsertingInABunTransaction(t *testing.T) {
 	})
 }
 
+func TestJobsThatAreAlike(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	inserter, err := jobs.NewInserter(c.db.Bun, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := func(o river.InsertOpts) *river.InsertOpts { return &o }
+	const text = `it's "quoted" \ -- $1 ? ä 你`
+	for name, params := range map[string][]river.InsertManyParams{
+		"ten of a kind":    {{Args: contractArgs{text}, InsertOpts: opts(river.InsertOpts{Queue: "q", MaxAttempts: 3, Priority: 2})}, {Args: contractArgs{"b"}, InsertOpts: opts(river.InsertOpts{Queue: "q", MaxAttempts: 3, Priority: 2})}},
+		"by their default": {{Args: contractArgs{"a"}}, {Args: contractArgs{"b"}}},
+		"two queues":       {{Args: contractArgs{"a"}, InsertOpts: opts(river.InsertOpts{Queue: "q"})}, {Args: contractArgs{"b"}}},
+		"two kinds":        {{Args: contractArgs{"a"}}, {Args: tickArgs{}}},
+		"with a tag":       {{Args: contractArgs{"a"}, InsertOpts: opts(river.InsertOpts{Tags: []string{"tag"}})}},
+		"with metadata":    {{Args: contractArgs{"a"}, InsertOpts: opts(river.InsertOpts{Metadata: []byte(`{"m": 1}`)})}},
+		"for later":        {{Args: contractArgs{"a"}, InsertOpts: opts(river.InsertOpts{ScheduledAt: time.Now().Add(time.Hour)})}},
+		"only once":        {{Args: contractArgs{"a"}, InsertOpts: opts(river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true}})}},
+	} {
+		var rows [2]string
+		for i, insert := range []func(context.Context, bun.Tx) error{
+			func(ctx context.Context, tx bun.Tx) error {
+				_, err := c.inserter.InsertManyFastTx(ctx, tx.Tx, params)
+				return err
+			},
+			func(ctx context.Context, tx bun.Tx) error { return inserter.Add(ctx, tx, params) },
+		} {
+			c.inTx(t, false, func(ctx context.Context, tx bun.Tx) error {
+				if err := insert(ctx, tx); err != nil {
+					return err
+				}
+				// Every column that River has, but the id and the times, which come from another clock.
+				return tx.NewRaw(`SELECT json_agg(to_jsonb(j) - 'id' - 'created_at' - 'scheduled_at' || jsonb_build_object(
+					'due', scheduled_at <= now() + interval '1 minute', 'made', created_at BETWEEN now() - interval '1 minute' AND now() + interval '1 minute') ORDER BY j.id)
+					FROM river_job AS j`).Scan(ctx, &rows[i])
+			})
+		}
+		if rows[0] == "" || rows[0] != rows[1] {
+			t.Errorf("%s: ours differs from what River writes:\n%s\n%s", name, rows[1], rows[0])
+		}
+	}
+}
+
 // seen collects what ran, and lets a test wait for it.
 type seen struct {
 	mu    sync.Mutex

@@ -55,19 +55,12 @@ type Announcer interface {
 // NewInserter makes the insert-only client over db. wake may be nil: then workers
 // find new jobs when they poll, every 200 ms.
 func NewInserter(db *bun.DB, wake Announcer, log *slog.Logger) (*Inserter, error) {
-	client, err := river.NewClient[*sql.Tx](silent{riverdatabasesql.New(db.DB)}, &river.Config{Logger: quiet(log)})
+	client, err := river.NewClient[*sql.Tx](driver{riverdatabasesql.New(db.DB)}, &river.Config{Logger: quiet(log)})
 	if err != nil {
 		return nil, fmt.Errorf("river inserter: %w", err)
 	}
 	return &Inserter{client, wake}, nil
 }
-
-// silent keeps River from notifying inside the business transaction, where NOTIFY
-// takes a lock for the whole server until the commit, and where the limit on
-// River's own notifications drops the ones that come too soon.
-type silent struct{ *riverdatabasesql.Driver }
-
-func (silent) SupportsListenNotify() bool { return false }
 
 // insertTopic and the payload are what a River worker listens to (contract_test.go).
 const insertTopic = "river_insert"
