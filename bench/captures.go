@@ -258,7 +258,7 @@ func makeReference(ctx context.Context, pool *pgxpool.Pool) error {
 // capturesByHand captures one by one, from a number of clients.
 func capturesByHand(ctx context.Context, pool *pgxpool.Pool, clients int) (float64, error) {
 	return hammer(ctx, clients, captureWindow, func(ctx context.Context, caller, turn int) (int64, error) {
-		tag, err := pool.Exec(ctx, handCaptureSQL, fmt.Sprintf("run-%d", (caller+turn*clients)%1000), ident.New("prof"))
+		tag, err := pool.Exec(ctx, handCaptureSQL, fmt.Sprintf("run-%d", (caller+turn*clients)%1000), ident.NewProfile())
 		if err == nil && tag.RowsAffected() != 1 {
 			err = errors.New("reference: nothing was captured")
 		}

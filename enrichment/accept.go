@@ -28,6 +28,7 @@ type accepting struct {
 	id       string
 	now      time.Time
 	distinct []string
+	given    map[string]string // the external ids of distinct, where they were given
 	book     *book
 	topics   []string // to wake besides the run
 }
@@ -50,6 +51,9 @@ func (a *accepting) open() {
 		members[i] = &RunProfile{
 			RunID: a.id, Ordinal: i + 1, CompanyID: run.CompanyID, ProfileID: id, Outcome: OutcomeQueued,
 			FieldsChanged: []string{}, WaitingOn: []string{}, Missing: []string{},
+		}
+		if given, found := a.given[id]; found {
+			members[i].GivenID = &given
 		}
 	}
 	a.book = newBook(run, members)
@@ -126,6 +130,11 @@ func (a *accepting) stepByStep(ctx context.Context, tx bun.Tx) (*Run, bool, erro
 			return nil, false, err
 		}
 	}
+	own, err := a.Store.resolve(ctx, tx, a.who.Company.ID, a.in.ProfileIDs)
+	if err != nil {
+		return nil, false, err
+	}
+	a.name(own)
 	known, err := a.known(ctx, tx)
 	if err != nil {
 		return nil, false, err

@@ -48,6 +48,19 @@ func (b *book) member(profileID string) *RunProfile {
 	return nil
 }
 
+// named is the member with this id, or that the caller started by this name.
+func (b *book) named(id string) *RunProfile {
+	if m := b.member(id); m != nil {
+		return m
+	}
+	for _, m := range b.members {
+		if m.Given() == id {
+			return m
+		}
+	}
+	return nil
+}
+
 // begin makes a queued profile active, and the run running.
 func (b *book) begin(m *RunProfile, at time.Time, attempt int) {
 	b.changed[m] = true

@@ -175,7 +175,7 @@ func (s *Service) profileOf(company string, in ProfileInput) *Profile {
 	}
 	sum := sha256.Sum256(b)
 	return &Profile{
-		ID: ident.New("prof"), CompanyID: company, ExternalID: in.ExternalID, Name: in.Name,
+		ID: ident.NewProfile(), CompanyID: company, ExternalID: in.ExternalID, Name: in.Name,
 		Headline: in.Headline, Location: in.Location, CurrentCompany: in.CurrentCompany, CurrentRole: in.CurrentRole,
 		Skills: in.Skills, Emails: in.Emails, Links: in.Links, RoleBrief: in.RoleBrief, Metadata: in.Metadata,
 		Fingerprint: sum[:], PersonDigests: personDigests(s.Box, company, in.ExternalID, in.Name, identifiers(in.Links, in.Emails)),

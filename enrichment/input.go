@@ -81,7 +81,7 @@ func (in *ProfileInput) check(at string) []fault.User {
 		problems = append(problems, fault.Invalid(at+"."+field, format, args...))
 	}
 	line := func(field, s string, max int) {
-		if err := fault.Text(at+"."+field, s, max); err != nil {
+		if err := fault.Characters(at+"."+field, s, max); err != nil {
 			users, _ := fault.Users(err)
 			problems = append(problems, users...)
 		}

@@ -29,7 +29,7 @@ const maxReason = 500
 // an unknown or foreign one a NotFound.
 func (s *Service) Cancel(ctx context.Context, requestID string, reason *string) (*Run, error) {
 	if reason != nil {
-		if err := fault.Text("reason", *reason, maxReason); err != nil {
+		if err := fault.Characters("reason", *reason, maxReason); err != nil {
 			return nil, err
 		}
 	}
@@ -216,7 +216,7 @@ func (b *book) failed(profileIDs []string) (again []*RunProfile, refusal error) 
 	}
 	for i, id := range profileIDs {
 		field := []string{"profileIds", strconv.Itoa(i)}
-		m := b.member(id)
+		m := b.named(id)
 		switch {
 		case m == nil:
 			return nil, fault.NotFound{Head: fault.Head{Message: "the run has no such profile", Field: field}, Type: "Profile", ID: id}

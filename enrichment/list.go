@@ -35,7 +35,7 @@ type RunFilter struct {
 
 func (f RunFilter) check() error {
 	if f.Label != nil {
-		if err := fault.Text("filter.label", *f.Label, maxLabel); err != nil {
+		if err := fault.Characters("filter.label", *f.Label, maxLabel); err != nil {
 			return err
 		}
 	}
@@ -223,12 +223,12 @@ func (f ProfileFilter) check() error {
 		return fault.Invalid("filter.externalIds", "may name %d profiles at most, not %d", page.MaxFirst, len(f.ExternalIDs))
 	}
 	for i, id := range f.ExternalIDs {
-		if err := fault.Text("filter.externalIds."+strconv.Itoa(i), id, maxID); err != nil {
+		if err := fault.Characters("filter.externalIds."+strconv.Itoa(i), id, maxID); err != nil {
 			return err
 		}
 	}
 	if f.Search != nil {
-		if err := fault.Text("filter.search", *f.Search, maxName); err != nil {
+		if err := fault.Characters("filter.search", *f.Search, maxName); err != nil {
 			return err
 		}
 	}

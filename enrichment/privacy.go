@@ -35,7 +35,7 @@ func (r PersonRef) check() error {
 		if *s == "" {
 			return fault.Invalid("person."+field, "must not be empty")
 		}
-		if err := fault.Text("person."+field, *s, maxLine); err != nil {
+		if err := fault.Characters("person."+field, *s, maxLine); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func checkReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return fault.Invalid("reason", "is needed")
 	}
-	return fault.Text("reason", reason, maxReason)
+	return fault.Characters("reason", reason, maxReason)
 }
 
 // mustNotName refuses a reason that would keep what is to be forgotten.

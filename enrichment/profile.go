@@ -105,6 +105,7 @@ type RunProfile struct {
 	Ordinal       int                 `bun:"ordinal,pk"`
 	CompanyID     string              `bun:"company_id"`
 	ProfileID     string              `bun:"profile_id"`
+	GivenID       *string             `bun:"given_id"` // see Given
 	Outcome       Outcome             `bun:"outcome"`
 	Stage         *pipeline.Stage     `bun:"stage"`
 	Attempt       int                 `bun:"attempt"`

@@ -33,6 +33,11 @@ func (s *Service) Quote(ctx context.Context, profileIDs []string) (*Quote, error
 	a := s.accepting(p, in)
 	q := &Quote{Affordable: true}
 	err := pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error {
+		own, err := s.Store.resolve(ctx, tx, p.Company.ID, profileIDs)
+		if err != nil {
+			return err
+		}
+		a.name(own)
 		known, err := a.known(ctx, tx)
 		if err != nil {
 			return err

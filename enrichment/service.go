@@ -76,7 +76,7 @@ func (in StartInput) check() error {
 		if id == "" {
 			return fault.Invalid(path, "must not be empty")
 		}
-		if err := fault.Text(path, id, maxID); err != nil {
+		if err := fault.Characters(path, id, maxID); err != nil {
 			return err
 		}
 		if seen[id] && !in.AllowRepeats {
@@ -90,7 +90,7 @@ func (in StartInput) check() error {
 		}
 	}
 	if in.Label != nil {
-		if err := fault.Text("label", *in.Label, maxLabel); err != nil {
+		if err := fault.Characters("label", *in.Label, maxLabel); err != nil {
 			return err
 		}
 	}
@@ -114,6 +114,13 @@ func (s *Service) Start(ctx context.Context, in StartInput) (run *Run, replayed 
 	a := s.accepting(p, in)
 	// The ordinary run first: one statement. Whatever is not ordinary goes step by step, which knows why.
 	if a.ordinary() {
+		if foreign(in.ProfileIDs) {
+			own, err := s.Resolve(ctx, in.ProfileIDs)
+			if err != nil {
+				return nil, false, err
+			}
+			a.name(own)
+		}
 		err = pg.InTx(ctx, s.DB, func(ctx context.Context, tx bun.Tx) error { return a.atOnce(ctx, tx) })
 		if err == nil {
 			s.Wake.Publish(a.id)

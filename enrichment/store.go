@@ -50,8 +50,24 @@ func (Store) known(ctx context.Context, tx bun.Tx, companyID string, ids []strin
 	return found, nil
 }
 
+// resolve finds profiles by their external ids; see Service.Resolve. An id of
+// ours goes before an external id that looks the same.
+func (Store) resolve(ctx context.Context, db bun.IDB, companyID string, given []string) (map[string]string, error) {
+	var rows []struct{ ID, ExternalID string }
+	err := db.NewRaw(`SELECT p.id, p.external_id FROM profiles AS p WHERE p.company_id = ?0 AND p.external_id IN (?1)
+		AND NOT EXISTS (SELECT 1 FROM profiles AS o WHERE o.company_id = ?0 AND o.id = p.external_id)`, companyID, bun.List(given)).Scan(ctx, &rows)
+	if err != nil {
+		return nil, fmt.Errorf("resolve profiles: %w", err)
+	}
+	own := make(map[string]string, len(rows))
+	for _, r := range rows {
+		own[r.ExternalID] = r.ID
+	}
+	return own, nil
+}
+
 // runCTE is a run as it was accepted, its members and its first events, as part
-// of a statement. The lists are the members' ids and outcomes, and the events' kinds and data.
+// of a statement. The lists are the members' ids, outcomes and given ids, and the events' kinds and data.
 const runCTE = `
 	run AS (
 		INSERT INTO runs (id, company_id, api_key_id, label, test, status, webhook_id, total, queued, enriched, not_found, suppressed,
@@ -59,9 +75,9 @@ const runCTE = `
 		VALUES (:run, :company, :api_key, :label, :test, :status, :webhook, :total, :queued, :enriched, :not_found, :suppressed,
 		        :stages, :reserved, :released, :last_sequence, :created_at, :finished_at)
 	), members AS (
-		INSERT INTO run_profiles (run_id, ordinal, company_id, profile_id, outcome, finished_at)
-		SELECT :run, m.n, :company, m.id, m.outcome, CASE WHEN m.outcome <> 'QUEUED' THEN :created_at::timestamptz END
-		  FROM unnest(:profiles::text[], :outcomes::text[]) WITH ORDINALITY AS m (id, outcome, n)
+		INSERT INTO run_profiles (run_id, ordinal, company_id, profile_id, given_id, outcome, finished_at)
+		SELECT :run, m.n, :company, m.id, nullif(m.given, ''), m.outcome, CASE WHEN m.outcome <> 'QUEUED' THEN :created_at::timestamptz END
+		  FROM unnest(:profiles::text[], :outcomes::text[], :given::text[]) WITH ORDINALITY AS m (id, outcome, given, n)
 	), events AS (
 		INSERT INTO run_events (run_id, sequence, kind, occurred_at, data)
 		SELECT :run, e.n, e.kind, :created_at, e.data::json
@@ -70,7 +86,7 @@ const runCTE = `
 
 var runArgs = []string{
 	"run", "company", "api_key", "label", "test", "status", "webhook", "total", "queued", "enriched", "not_found", "suppressed",
-	"stages", "reserved", "released", "last_sequence", "created_at", "finished_at", "profiles", "outcomes", "kinds", "data",
+	"stages", "reserved", "released", "last_sequence", "created_at", "finished_at", "profiles", "outcomes", "given", "kinds", "data",
 }
 
 // insertRunSQL has arguments, so that each connection plans it once.
@@ -96,9 +112,13 @@ func (b *book) args() ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stages: %w", err)
 	}
-	var ids, outcomes, kinds, data pg.Texts
-	for _, m := range b.members {
+	var ids, outcomes, given, kinds, data pg.Texts // given stays empty where nothing else than ids was
+	for i, m := range b.members {
 		ids, outcomes = append(ids, m.ProfileID), append(outcomes, string(m.Outcome))
+		if m.GivenID != nil {
+			given = append(given, make([]string, i-len(given))...)
+			given = append(given, *m.GivenID)
+		}
 	}
 	for _, e := range b.log.rows {
 		kinds, data = append(kinds, e.Kind), append(data, string(e.Data))
@@ -107,7 +127,7 @@ func (b *book) args() ([]any, error) {
 	return []any{
 		run.ID, run.CompanyID, run.APIKeyID, run.Label, run.Test, string(run.Status), run.WebhookID,
 		p.Total, p.Queued, p.Enriched, p.NotFound, p.Suppressed, string(stages), run.Reserved, run.Released, run.LastSequence, run.CreatedAt, run.FinishedAt,
-		ids, outcomes, kinds, data,
+		ids, outcomes, given, kinds, data,
 	}, nil
 }
 

@@ -127,6 +127,7 @@ var furtherRows = []openRow{
 	{"2 A method that a path does not have, OPTIONS included", "404 RESOURCE_NOT_FOUND behind the key, no 405; HEAD is GET without the body; no CORS headers", ""},
 	{"2 Paths that HTTP would clean (//, /../)", "redirected with 307 before anything else is looked at", ""},
 	{"3 Nothing asked for", "at least 1 id", ""},
+	{"3 Ids of profiles", "ours or the caller's own (externalId), ours first; results, candidates and cards answer under the name given, the events of GET /sourcing/enrich/{id}/events under ours", "enrichment/given.go"},
 	{"3 webhookId of the answer", "last, and absent when none was given or it was null", ""},
 	{"4 Header of a 202", "Retry-After: 2", "rest/enrich.go answerRun"},
 	{"4 Counts, data and completedAt", "in every body of a run that ended, and in no other", ""},

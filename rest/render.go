@@ -145,8 +145,19 @@ const maxProfileID = 200
 
 // cards gathers what is known of profiles of the caller's company: what the
 // newest run established, or else what was imported. Unknown profiles have no
-// card, nor have those whose person objected.
-func (a *API) cards(ctx context.Context, ids []string) (map[string]*card, error) {
+// card, nor have those whose person objected. Cards are by the id as it was given.
+func (a *API) cards(ctx context.Context, given []string) (map[string]*card, error) {
+	own, err := a.Enrichment.Resolve(ctx, given)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(given))
+	for i, id := range given {
+		ids[i] = id
+		if profile, found := own[id]; found {
+			ids[i] = profile
+		}
+	}
 	profiles, err := a.Enrichment.ProfilesByID(ctx, ids)
 	if err != nil {
 		return nil, err
@@ -170,6 +181,12 @@ func (a *API) cards(ctx context.Context, ids []string) (map[string]*card, error)
 		cards[p.ID] = &card{
 			Name: p.Name, Position: position(p.CurrentRole, p.CurrentCompany), Headline: orEmpty(p.Headline),
 			Location: orEmpty(p.Location), Skills: primary(p.Skills), Linkedin: linkedinOf(p.Links),
+		}
+	}
+	for _, id := range given {
+		if c := cards[own[id]]; c != nil {
+			copied := *c
+			cards[id] = &copied
 		}
 	}
 	return cards, nil

@@ -149,10 +149,12 @@ func itemOf(m *enrichment.RunProfile) resultItem {
 		outcome = enrichment.OutcomeSuppressed // objected since the run
 	}
 	if outcome.Success() {
-		return resultItem{ProfileID: m.ProfileID, Success: true, Candidate: candidateOf(m.Candidate)}
+		c := candidateOf(m.Candidate)
+		c.ProfileID = m.Given()
+		return resultItem{ProfileID: m.Given(), Success: true, Candidate: c}
 	}
 	e := itemErrors[outcome]
-	return resultItem{ProfileID: m.ProfileID, ErrorCode: e[0], ErrorMessage: e[1]}
+	return resultItem{ProfileID: m.Given(), ErrorCode: e[0], ErrorMessage: e[1]}
 }
 
 func candidateOf(c *pipeline.Candidate) *candidate {

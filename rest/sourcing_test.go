@@ -36,6 +36,14 @@ func TestSourcing(t *testing.T) {
 		close(gate)
 		c.polled(out.RequestID).golden(t, "results-mixed")
 	})
+	t.Run("profiles named by the caller's own ids answer under these, wherever they stand", func(t *testing.T) {
+		c.person("Mia Own")
+		bo := c.person("Bo Ours")
+		h.tenant(1).person("Theirs Alone")
+		run := c.started("x-mia-own", bo, "x-nobody-here", "x-theirs-alone", "x-mia-own", "x-bo-ours")
+		c.polled(run).golden(t, "results-external-ids")
+		c.call("POST", "/sourcing/render-html", `{"profileIds":["x-mia-own","x-nobody-here","x-theirs-alone"]}`).golden(t, "render-external-ids")
+	})
 	t.Run("with a webhook, the answer names it last", func(t *testing.T) {
 		hook, _ := c.hook("https://hooks.example.com/in", `["ENRICH_COMPLETED"]`)
 		r := c.call("POST", "/sourcing/enrich", fmt.Sprintf(`{"profileIds":[%q],"webhookId":%q,"theme":"ignored"}`, jane, hook))

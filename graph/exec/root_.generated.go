@@ -1380,7 +1380,10 @@ type ImportProfilesPayload implements MutationPayload {
 input StartEnrichmentInput {
   "Same key and same input return the same run for 24 hours; same key and different input are refused."
   idempotencyKey: String!
-  "One to ten, without repeats. An unknown id does not stop the others: it settles as NOT_FOUND, free."
+  """
+  One to ten, without repeats: ids of profiles, or your own external ids. An unknown
+  one does not stop the others: it settles as NOT_FOUND, free.
+  """
   profileIds: [ID!]!
   "Also announce the end of this run to this webhook."
   webhookId: ID

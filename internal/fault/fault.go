@@ -157,12 +157,12 @@ func Text(path, s string, max int) error {
 }
 
 // Characters checks a string as Text does, and counts what people count: at most
-// max characters (Unicode code points, as JSON Schema's maxLength), however many bytes they take.
+// max characters (Unicode code points, as JSON Schema's maxLength), however many bytes they take; 0 is no limit.
 func Characters(path, s string, max int) error {
 	if err := Text(path, s, 0); err != nil {
 		return err
 	}
-	if n := utf8.RuneCountInString(s); n > max {
+	if n := utf8.RuneCountInString(s); max > 0 && n > max {
 		return Invalid(path, "must be at most %d characters long, not %d", max, n)
 	}
 	return nil

@@ -31,6 +31,21 @@ func NewUUID() string { return uuid.Must(uuid.NewV7()).String() }
 // deliveries, whose ids must tell nothing about when they were made.
 func NewRandomUUID() string { return uuid.NewString() }
 
+// NewProfile returns an id for a profile.
+func NewProfile() string { return New(profilePrefix) }
+
+const profilePrefix = "prof"
+
+// IsProfile reports whether s has the form that NewProfile gives.
+func IsProfile(s string) bool {
+	rest, ok := strings.CutPrefix(s, profilePrefix+"_")
+	if !ok || len(rest) != crockford.EncodedLen(16) {
+		return false
+	}
+	_, err := crockford.DecodeString(rest)
+	return err == nil
+}
+
 // IsUUID reports whether s is a UUID in its plain 36-character form.
 func IsUUID(s string) bool {
 	if len(s) != 36 {
