@@ -18,11 +18,11 @@ const (
 	healthSample = 5000
 )
 
-// Health returns how deliveries of the last hours went to a webhook that the
-// caller has already been given. hours is 1 to 720.
-func (s *Service) Health(ctx context.Context, w *Webhook, hours int) (*WebhookHealth, error) {
+// HealthOf returns how deliveries of the last hours went to webhooks that the
+// caller has already been given, by webhook id. hours is 1 to 720.
+func (s *Service) HealthOf(ctx context.Context, webhookIDs []string, hours int) (map[string]*WebhookHealth, error) {
 	if hours < 1 || hours > longestHealth {
 		return nil, fault.Invalid("hours", "must be between 1 and %d, not %d", longestHealth, hours)
 	}
-	return s.store.health(ctx, s.DB, w.ID, hours)
+	return s.store.health(ctx, s.DB, webhookIDs, hours)
 }

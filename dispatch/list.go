@@ -56,9 +56,36 @@ func (s *Service) Deliveries(ctx context.Context, a page.Args, f DeliveryFilter)
 	if err != nil {
 		return DeliveryConnection{}, err
 	}
+	return deliveryPage(rows, a), nil
+}
+
+func deliveryPage(rows []*Delivery, a page.Args) DeliveryConnection {
 	return DeliveryConnection{page.Make(rows, a,
 		func(d *Delivery) string { return sortKey(d.CreatedAt, d.ID) },
-		func(e page.Edge[*Delivery]) DeliveryEdge { return DeliveryEdge{e} })}, nil
+		func(e page.Edge[*Delivery]) DeliveryEdge { return DeliveryEdge{e} })}
+}
+
+// DeliveriesOf returns for each webhook a page of the asking company's
+// deliveries to it, newest first, by webhook id. status narrows it when given.
+func (s *Service) DeliveriesOf(ctx context.Context, webhookIDs []string, a page.Args, status []DeliveryStatus) (map[string]*DeliveryConnection, error) {
+	p, err := asking(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before, err := position(a)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.store.deliveriesOf(ctx, s.DB, p, webhookIDs, status, before, a.First+1)
+	if err != nil {
+		return nil, err
+	}
+	by := make(map[string]*DeliveryConnection, len(webhookIDs))
+	for _, id := range webhookIDs {
+		c := deliveryPage(rows[id], a)
+		by[id] = &c
+	}
+	return by, nil
 }
 
 func (f DeliveryFilter) check() error {

@@ -212,8 +212,16 @@ func TestHealth(t *testing.T) {
 		}
 	})
 	w, _ := b.webhook(rc.URL, func(in *CreateWebhookInput) { in.MaxRetries = 0 })
+	quiet, _ := b.webhook("https://example.com/quiet", func(in *CreateWebhookInput) { in.AllRuns = false })
+	health := func(hours int) (*WebhookHealth, error) {
+		by, err := b.HealthOf(t.Context(), []string{quiet.ID, w.ID}, hours)
+		if err == nil && *by[quiet.ID] != (WebhookHealth{}) {
+			t.Errorf("the other's: %+v", by[quiet.ID])
+		}
+		return by[w.ID], err
+	}
 	t.Run("is nothing before anything was sent", func(t *testing.T) {
-		if h, err := b.Health(t.Context(), w, 24); err != nil || *h != (WebhookHealth{}) {
+		if h, err := health(24); err != nil || *h != (WebhookHealth{}) {
 			t.Errorf("%+v, %v", h, err)
 		}
 	})
@@ -224,19 +232,19 @@ func TestHealth(t *testing.T) {
 		if _, err := b.TestWebhook(b.as(b.principal), w.ID, Ping); err != nil {
 			t.Fatal(err)
 		}
-		h, err := b.Health(t.Context(), w, 1)
+		h, err := health(1)
 		if err != nil || h.Delivered != 3 || h.Failed != 1 || h.P50Millis != 100 || h.P95Millis < 800 || h.P95Millis > 1000 {
 			t.Errorf("%+v, %v", h, err)
 		}
 		b.exec(`UPDATE deliveries SET created_at = now() - interval '2 hours'`)
-		if h, err := b.Health(t.Context(), w, 1); err != nil || h.Delivered != 0 {
+		if h, err := health(1); err != nil || h.Delivered != 0 {
 			t.Errorf("%+v, %v", h, err)
 		}
 	})
 	t.Run("refuses windows that the attempt log does not cover", func(t *testing.T) {
 		for _, hours := range []int{0, 721} {
 			var invalid fault.InvalidInput
-			if _, err := b.Health(t.Context(), w, hours); !errors.As(err, &invalid) {
+			if _, err := health(hours); !errors.As(err, &invalid) {
 				t.Errorf("%d: %v", hours, err)
 			}
 		}

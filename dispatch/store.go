@@ -252,6 +252,30 @@ func (store) deliveries(ctx context.Context, db bun.IDB, p *access.Principal, f 
 	return rows, nil
 }
 
+// deliveriesOf reads the newest deliveries of each webhook, by webhook, in one statement.
+func (store) deliveriesOf(ctx context.Context, db bun.IDB, p *access.Principal, webhookIDs []string, status []DeliveryStatus, before *place, limit int) (map[string][]*Delivery, error) {
+	end := place{At: time.Unix(1<<36, 0).UTC()} // behind every delivery
+	if before != nil {
+		end = *before
+	}
+	var rows []*Delivery
+	err := seen(db.NewSelect().Model(&rows), p).
+		Join(`JOIN (SELECT m.id FROM unnest(?0::text[]) AS h (id)
+			CROSS JOIN LATERAL (SELECT o.id FROM deliveries AS o
+			 WHERE o.webhook_id = h.id AND o.company_id = ?1 AND (o.created_at, o.id) < (?2, ?3) AND (?4 OR o.status = ANY (?5::text[]))
+			 ORDER BY o.created_at DESC, o.id DESC LIMIT ?6) AS m) AS x ON x.id = d.id`,
+			pgdialect.Array(webhookIDs), p.Company.ID, end.At, end.ID, len(status) == 0, pgdialect.Array(status), limit).
+		OrderExpr("d.created_at DESC, d.id DESC").Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("deliveries of %d webhooks: %w", len(webhookIDs), err)
+	}
+	by := map[string][]*Delivery{}
+	for _, d := range rows {
+		by[d.WebhookID] = append(by[d.WebhookID], d)
+	}
+	return by, nil
+}
+
 func (store) attempts(ctx context.Context, db bun.IDB, deliveryIDs []string) (rows []*DeliveryAttempt, err error) {
 	if len(deliveryIDs) == 0 {
 		return nil, nil

@@ -161,23 +161,34 @@ func (store) rotate(ctx context.Context, db bun.IDB, secret *webhookSecret, ends
 	return nil
 }
 
-func (store) health(ctx context.Context, db bun.IDB, webhookID string, hours int) (*WebhookHealth, error) {
-	h := new(WebhookHealth)
-	err := db.NewRaw(`
-		WITH lately AS (
-			SELECT d.id, d.status, d.completed_at, d.created_at FROM deliveries d
-			 WHERE d.webhook_id = ?0 AND NOT d.ping AND d.created_at > now() - make_interval(hours => ?1))
-		SELECT (SELECT count(*) FROM lately WHERE status = 'DELIVERED') AS delivered,
-		       (SELECT count(*) FROM lately WHERE status = 'EXHAUSTED') AS failed,
-		       coalesce(round(p.times[1]), 0)::integer AS p50_millis, coalesce(round(p.times[2]), 0)::integer AS p95_millis
-		  FROM (SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY a.duration_millis) AS times
-		          FROM (SELECT id FROM lately ORDER BY created_at DESC, id DESC LIMIT ?2) AS newest
-		          JOIN delivery_attempts a ON a.delivery_id = newest.id
-		         WHERE a.started_at > now() - make_interval(hours => ?1)) AS p`, webhookID, hours, healthSample).Scan(ctx, h)
-	if err != nil {
-		return nil, fmt.Errorf("health of webhook %s: %w", webhookID, err)
+func (store) health(ctx context.Context, db bun.IDB, webhookIDs []string, hours int) (map[string]*WebhookHealth, error) {
+	var rows []struct {
+		WebhookID string
+		WebhookHealth
 	}
-	return h, nil
+	err := db.NewRaw(`
+		SELECT w.id AS webhook_id, ended.delivered, ended.failed,
+		       coalesce(round(p.times[1]), 0)::integer AS p50_millis, coalesce(round(p.times[2]), 0)::integer AS p95_millis
+		  FROM unnest(?0::text[]) AS w (id)
+		 CROSS JOIN LATERAL (
+				SELECT count(*) FILTER (WHERE d.status = 'DELIVERED') AS delivered, count(*) FILTER (WHERE d.status = 'EXHAUSTED') AS failed
+				  FROM deliveries d
+				 WHERE d.webhook_id = w.id AND NOT d.ping AND d.created_at > now() - make_interval(hours => ?1)) AS ended
+		 CROSS JOIN LATERAL (
+				SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY a.duration_millis) AS times
+				  FROM (SELECT d.id FROM deliveries d
+				         WHERE d.webhook_id = w.id AND NOT d.ping AND d.created_at > now() - make_interval(hours => ?1)
+				         ORDER BY d.created_at DESC, d.id DESC LIMIT ?2) AS newest
+				  JOIN delivery_attempts a ON a.delivery_id = newest.id
+				 WHERE a.started_at > now() - make_interval(hours => ?1)) AS p`, pgdialect.Array(webhookIDs), hours, healthSample).Scan(ctx, &rows)
+	if err != nil {
+		return nil, fmt.Errorf("health of %d webhooks: %w", len(webhookIDs), err)
+	}
+	by := make(map[string]*WebhookHealth, len(rows))
+	for i := range rows {
+		by[rows[i].WebhookID] = &rows[i].WebhookHealth
+	}
+	return by, nil
 }
 
 // listeners reads the webhooks that may hear of a company's events: its own, and the global ones of its keys.

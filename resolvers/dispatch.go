@@ -90,7 +90,7 @@ func (r *queryResolver) Webhook(ctx context.Context, id string) (*dispatch.Webho
 // Webhooks is the resolver for the webhooks field.
 func (r *queryResolver) Webhooks(ctx context.Context, first int, after *string) (*dispatch.WebhookConnection, error) {
 	c, err := r.Dispatch.Webhooks(ctx, args(first, after))
-	return &c, err
+	return r.listWebhooks(ctx, c, err)
 }
 
 // Delivery is the resolver for the delivery field.
@@ -106,13 +106,12 @@ func (r *queryResolver) Deliveries(ctx context.Context, first int, after *string
 
 // Deliveries is the resolver for the deliveries field.
 func (r *webhookResolver) Deliveries(ctx context.Context, obj *dispatch.Webhook, first int, after *string, status []dispatch.DeliveryStatus) (*dispatch.DeliveryConnection, error) {
-	c, err := r.Dispatch.Deliveries(ctx, args(first, after), dispatch.DeliveryFilter{WebhookID: &obj.ID, Status: status})
-	return r.listDeliveries(ctx, c, err)
+	return r.deliveriesOf(ctx, obj.ID, first, after, status)
 }
 
 // Health is the resolver for the health field.
 func (r *webhookResolver) Health(ctx context.Context, obj *dispatch.Webhook, hours int) (*dispatch.WebhookHealth, error) {
-	return r.Dispatch.Health(ctx, obj, hours)
+	return r.healthOf(ctx, obj.ID, hours)
 }
 
 // Delivery returns exec.DeliveryResolver implementation.

@@ -145,6 +145,14 @@ func (l *loaders) sawCandidate(c *pipeline.Candidate) {
 	}
 }
 
+func (l *loaders) sawDeliveries(deliveries ...*dispatch.Delivery) {
+	for _, d := range deliveries {
+		l.hookIDs.saw(d.WebhookID, d.WebhookID)
+		l.sentIDs.saw(d.ID, d.ID)
+		l.sawRunID(d.RunID)
+	}
+}
+
 func (l *loaders) sawRunID(id *string) {
 	if id != nil && *id != "" {
 		l.runIDs.saw(*id, *id)
@@ -247,6 +255,25 @@ func (r *Resolver) webhook(ctx context.Context, id string) (*dispatch.Webhook, e
 	return batchOf(l, &l.hookIDs, "webhooks", r.Dispatch.WebhooksByID).get(ctx, id, id)
 }
 
+func (r *Resolver) deliveriesOf(ctx context.Context, webhookID string, first int, after *string, status []dispatch.DeliveryStatus) (*dispatch.DeliveryConnection, error) {
+	l := r.loaders(ctx)
+	question := fmt.Sprintf("deliveries %d %q %q", first, deref(after), status)
+	return batchOf(l, &l.hookIDs, question, func(ctx context.Context, ids []string) (map[string]*dispatch.DeliveryConnection, error) {
+		pages, err := r.Dispatch.DeliveriesOf(ctx, ids, args(first, after), status)
+		for _, c := range pages {
+			l.sawDeliveries(c.Nodes...)
+		}
+		return pages, err
+	}).get(ctx, webhookID, webhookID)
+}
+
+func (r *Resolver) healthOf(ctx context.Context, webhookID string, hours int) (*dispatch.WebhookHealth, error) {
+	l := r.loaders(ctx)
+	return batchOf(l, &l.hookIDs, fmt.Sprintf("health %d", hours), func(ctx context.Context, ids []string) (map[string]*dispatch.WebhookHealth, error) {
+		return r.Dispatch.HealthOf(ctx, ids, hours)
+	}).get(ctx, webhookID, webhookID)
+}
+
 func (r *Resolver) attempts(ctx context.Context, deliveryID string) ([]*dispatch.DeliveryAttempt, error) {
 	l := r.loaders(ctx)
 	attempts, err := batchOf(l, &l.sentIDs, "attempts", r.Dispatch.AttemptsOf).get(ctx, deliveryID, deliveryID)
@@ -278,11 +305,14 @@ func (r *Resolver) listEntries(ctx context.Context, c billing.LedgerEntryConnect
 }
 
 func (r *Resolver) listDeliveries(ctx context.Context, c dispatch.DeliveryConnection, err error) (*dispatch.DeliveryConnection, error) {
+	r.loaders(ctx).sawDeliveries(c.Nodes...)
+	return &c, err
+}
+
+func (r *Resolver) listWebhooks(ctx context.Context, c dispatch.WebhookConnection, err error) (*dispatch.WebhookConnection, error) {
 	l := r.loaders(ctx)
-	for _, d := range c.Nodes {
-		l.hookIDs.saw(d.WebhookID, d.WebhookID)
-		l.sentIDs.saw(d.ID, d.ID)
-		l.sawRunID(d.RunID)
+	for _, w := range c.Nodes {
+		l.hookIDs.saw(w.ID, w.ID)
 	}
 	return &c, err
 }

@@ -27,7 +27,7 @@ func TestStatements(t *testing.T) {
 	h := newHouse(t)
 	few, many := h.caller(1000), h.caller(1000)
 	for c, runs := range map[*caller]int{few: 3, many: 50} {
-		for range 2 {
+		for range map[*caller]int{few: 2, many: 9}[c] {
 			_, _, err := c.hooks.CreateWebhook(c.ctx, dispatch.CreateWebhookInput{URL: "https://example.com/hook", AllRuns: true, TimeoutMillis: 5000})
 			must(t, err)
 		}
@@ -47,6 +47,8 @@ func TestStatements(t *testing.T) {
 			candidate { name facts { evidence { run { id } } } } runs(first: 3) { totalCount nodes { id profiles(first: 1) { nodes { profileId } } } } } } }`,
 		"deliveries with webhooks and attempts": `{ deliveries(first: 50) { nodes { id eventType webhook { id url } attempts { number statusCode responseBody }
 			run { id status credits { held } profiles(first: 2) { nodes { profile { name } candidate { name } } } } } } }`,
+		"webhooks with their deliveries and health": `{ webhooks(first: 50) { nodes { id health(hours: 48) { delivered failed p50Millis }
+			deliveries(first: 5, status: [PENDING, RETRYING]) { nodes { id webhook { id } attempts { number } run { id status } } } } } }`,
 	} {
 		t.Run("of "+name+" are as many for fifty as for three", func(t *testing.T) {
 			// Twice, because a connection prepares and the parser caches at the first use.
@@ -98,8 +100,55 @@ func TestStatements(t *testing.T) {
 				}
 			}
 		}
-		if len(webhooks) != 2 || len(runs) < 10 {
+		if len(webhooks) != 9 || len(runs) < 4 {
 			t.Errorf("of %d webhooks and %d runs", len(webhooks), len(runs))
+		}
+	})
+	t.Run("show each webhook the newest deliveries to itself, page by page", func(t *testing.T) {
+		type deliveries struct {
+			PageInfo struct {
+				EndCursor   string
+				HasNextPage bool
+			}
+			Nodes []struct {
+				ID, CreatedAt string
+				Webhook       struct{ ID string }
+			}
+		}
+		var all struct {
+			Webhooks struct{ Nodes []struct{ ID string } }
+		}
+		many.ask(&all, `{ webhooks(first: 50) { nodes { id } } }`)
+		for _, w := range all.Webhooks.Nodes {
+			seen, last := map[string]bool{}, "9"
+			var got struct {
+				Webhook struct{ Deliveries deliveries }
+			}
+			for after := ""; after == "" || got.Webhook.Deliveries.PageInfo.HasNextPage; after = got.Webhook.Deliveries.PageInfo.EndCursor {
+				got.Webhook.Deliveries = deliveries{}
+				many.ask(&got, `query($id: ID!, $after: Cursor) { webhook(id: $id) { deliveries(first: 20, after: $after) { pageInfo { endCursor hasNextPage } nodes { id createdAt webhook { id } } } } }`,
+					map[string]any{"id": w.ID, "after": nullable(after)})
+				for _, d := range got.Webhook.Deliveries.Nodes {
+					if d.Webhook.ID != w.ID || seen[d.ID] || d.CreatedAt > last {
+						t.Fatalf("%+v of %s, behind %s", d, w.ID, last)
+					}
+					seen[d.ID], last = true, d.CreatedAt
+				}
+			}
+			if len(seen) != 50*3 { // the run and its two profiles
+				t.Fatalf("%d deliveries to %s", len(seen), w.ID)
+			}
+		}
+		var none struct {
+			Webhooks struct {
+				Nodes []struct{ Deliveries deliveries }
+			}
+		}
+		many.ask(&none, `{ webhooks(first: 50) { nodes { deliveries(status: [EXHAUSTED]) { nodes { id createdAt webhook { id } } } } } }`)
+		for _, w := range none.Webhooks.Nodes {
+			if len(w.Deliveries.Nodes) != 0 {
+				t.Fatalf("%+v", w)
+			}
 		}
 	})
 	t.Run("show each its own", func(t *testing.T) {
