@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -23,13 +24,9 @@ type client struct {
 	key string
 }
 
-// clientFlags adds --url and --key, which default to ENRICHD_URL and ENRICHD_API_KEY.
+// clientFlags adds --url and --key, which default to serviceURL and ENRICHD_API_KEY.
 func clientFlags(c *cobra.Command) func() (*client, error) {
-	address := os.Getenv("ENRICHD_URL")
-	if address == "" {
-		address = "http://127.0.0.1:8080"
-	}
-	url := c.Flags().String("url", address, "the service's address (ENRICHD_URL)")
+	url := c.Flags().String("url", serviceURL(os.Getenv), "the service's address (ENRICHD_URL, or where ENRICHD_ADDR has it listen on this machine)")
 	key := c.Flags().String("key", "", "an API key (ENRICHD_API_KEY)")
 	return func() (*client, error) {
 		out := &client{url: strings.TrimSuffix(*url, "/"), key: *key}
@@ -41,6 +38,22 @@ func clientFlags(c *cobra.Command) func() (*client, error) {
 		}
 		return out, nil
 	}
+}
+
+// serviceURL is where a client looks for the service: ENRICHD_URL, or else what
+// the server of the same settings listens on, reached from this machine.
+func serviceURL(getenv func(string) string) string {
+	if url := getenv("ENRICHD_URL"); url != "" {
+		return url
+	}
+	host, port, err := net.SplitHostPort(getenv("ENRICHD_ADDR"))
+	if err != nil {
+		host, port = "", "8080"
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 type graphError struct {

@@ -77,3 +77,21 @@ func exampleParses(t *testing.T, line string) {
 		t.Errorf("%q: %v", line, err)
 	}
 }
+
+func TestServiceURL(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ url, addr, want string }{
+		{"", "", "http://127.0.0.1:8080"},
+		{"", "127.0.0.1:9000", "http://127.0.0.1:9000"},
+		{"", ":9000", "http://127.0.0.1:9000"},
+		{"", "0.0.0.0:9000", "http://127.0.0.1:9000"},
+		{"", "[::]:9000", "http://127.0.0.1:9000"},
+		{"", "[::1]:9000", "http://[::1]:9000"},
+		{"https://enrichd.example.com", "127.0.0.1:9000", "https://enrichd.example.com"},
+	} {
+		env := map[string]string{"ENRICHD_URL": c.url, "ENRICHD_ADDR": c.addr}
+		if got := serviceURL(func(name string) string { return env[name] }); got != c.want {
+			t.Errorf("%v: %s, want %s", env, got, c.want)
+		}
+	}
+}
